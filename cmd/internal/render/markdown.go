@@ -1,0 +1,69 @@
+package render
+
+import (
+	"fmt"
+	"strings"
+)
+
+// markdown shows a page as a Markdown document: for tickets, pull requests and
+// the CI summary.
+func markdown(p Page, opt Options) string {
+	var b strings.Builder
+	if p.Name != "" {
+		fmt.Fprintf(&b, "# cbops %s\n\n", escapeMarkdown(Clean(p.Name)))
+	}
+	if p.Answer != "" {
+		fmt.Fprintf(&b, "**%s**\n\n", escapeMarkdown(Clean(p.Answer)))
+	}
+	if p.Context != "" {
+		fmt.Fprintf(&b, "%s\n\n", escapeMarkdown(Clean(p.Context)))
+	}
+	if len(p.Rows) > 0 {
+		b.WriteString("| | what | finding |\n|---|---|---|\n")
+		for _, r := range p.Rows {
+			fmt.Fprintf(&b, "| %s | %s | %s |\n", symbol(r.Mark, opt.ASCII), cell(label(r)), cell(r.Text))
+		}
+		b.WriteByte('\n')
+	}
+	for _, s := range p.Sections {
+		fmt.Fprintf(&b, "## %s\n\n", escapeMarkdown(Clean(strings.TrimSpace(symbol(s.Mark, opt.ASCII)+" "+s.Title))))
+		for _, l := range s.Lines {
+			fmt.Fprintf(&b, "- %s\n", escapeMarkdown(Clean(strings.TrimSpace(l))))
+		}
+		for _, h := range s.Hints {
+			fmt.Fprintf(&b, "- hint: %s\n", escapeMarkdown(Clean(h)))
+		}
+		b.WriteByte('\n')
+	}
+	if p.Verbatim != "" {
+		b.WriteString(fence(CleanBlock(p.Verbatim)))
+	}
+	for _, n := range p.Notes {
+		fmt.Fprintf(&b, "%s\n\n", escapeMarkdown(Clean(n)))
+	}
+	if len(p.Next) > 0 {
+		b.WriteString("Next:\n\n" + fence(CleanBlock(strings.Join(p.Next, "\n"))))
+	}
+	return b.String()
+}
+
+// fence wraps s in a code fence longer than any run of backticks within.
+func fence(s string) string {
+	longest, run := 2, 0
+	for _, r := range s {
+		if r == '`' {
+			run++
+			longest = max(longest, run)
+		} else {
+			run = 0
+		}
+	}
+	f := strings.Repeat("`", longest+1)
+	return f + "\n" + strings.TrimRight(s, "\n") + "\n" + f + "\n\n"
+}
+
+func cell(s string) string { return strings.ReplaceAll(escapeMarkdown(Clean(s)), "|", `\|`) }
+
+func escapeMarkdown(s string) string {
+	return strings.NewReplacer(`\`, `\\`, "<", "&lt;", ">", "&gt;", "*", `\*`, "`", "\\`", "[", `\[`, "]", `\]`, "_", `\_`).Replace(s)
+}

@@ -1,0 +1,72 @@
+// Package render turns results into bytes. Every result value is rendered from
+// one place: JSON and YAML from the value itself, and text, Markdown, JUnit and
+// GitHub annotations from the Page that the same value makes, so that no two
+// formats can disagree. This is the one package that knows colour, symbols and
+// width. It decides nothing and reads no clock.
+package render
+
+// Document is a result that can be shown. The value itself is marshalled for
+// JSON and YAML (its fields carry apiVersion and kind); Page is its human form.
+type Document interface {
+	Page() Page
+}
+
+// Mark is a verdict as a reader sees it. The words carry the meaning; the
+// symbol and the colour only help.
+type Mark int
+
+// The marks, from quiet to loud.
+const (
+	None    Mark = iota // no symbol
+	Good                // ✓ passes
+	Wait                // … inconclusive, time will tell
+	Stuck               // ! inconclusive, time will not tell; a warning
+	Unknown             // ? not measurable
+	Bad                 // ✗ fails
+)
+
+// Page is the human form of a result: answer first, evidence under it, next
+// command last.
+type Page struct {
+	// Name is the suite name in JUnit, the title in Markdown: "loadtest".
+	Name string
+	// Answer is the first line: what the reader came for.
+	Answer string
+	// Verdict marks the answer in formats that show one.
+	Verdict Mark
+	// Context is the line under the answer: environment, tenant, interval.
+	Context string
+	// Rows are one line each: the exceptions-first table. They are also the
+	// test cases of JUnit and the checks of GitHub annotations.
+	Rows []Row
+	// Sections explain rows that did not pass.
+	Sections []Section
+	// Notes are lines of their own after the sections.
+	Notes []string
+	// Next are the commands to paste, most likely first.
+	Next []string
+	// Verbatim, when set, is printed as it is, after control characters are
+	// removed, in place of Rows and Sections: a diff, a ticket.
+	Verbatim string
+}
+
+// Row is one line of a page.
+type Row struct {
+	Mark Mark
+	Name string
+	Text string
+	// Place is file:line:column where the row speaks of a document, else empty.
+	Place string
+	// Detail is shown in JUnit's failure body and nowhere else.
+	Detail []string
+	// Seconds is the row's duration for JUnit; 0 if not measured.
+	Seconds float64
+}
+
+// Section is a titled block: "✗ no-unexpected-opens: 121 opens have no …".
+type Section struct {
+	Mark  Mark
+	Title string
+	Lines []string
+	Hints []string
+}
