@@ -8,6 +8,9 @@ import (
 // markdown shows a page as a Markdown document: for tickets, pull requests and
 // the CI summary.
 func markdown(p Page, opt Options) string {
+	if p.Markdown != "" {
+		return CleanBlock(p.Markdown)
+	}
 	var b strings.Builder
 	if p.Name != "" {
 		fmt.Fprintf(&b, "# cbops %s\n\n", escapeMarkdown(Clean(p.Name)))

@@ -48,6 +48,8 @@ type Page struct {
 	// Verbatim, when set, is printed as it is, after control characters are
 	// removed, in place of Rows and Sections: a diff, a ticket.
 	Verbatim string
+	// Markdown, when set, is the whole document in the markdown format.
+	Markdown string
 }
 
 // Row is one line of a page.

@@ -1,0 +1,332 @@
+package criteria
+
+import (
+	"fmt"
+	"time"
+
+	"gonum.org/v1/gonum/stat/distuv"
+
+	"github.com/cbops/cbops/breaker"
+	"github.com/cbops/cbops/rollout/evidence"
+)
+
+// Closes is closes-after-recovery: "circuit closes successfully after provider
+// recovery" (guide, Phase 1 step 3). Every episode, unexpected and shadow ones
+// too, must close in the time that timeout, probes and traffic allow once the
+// provider is back.
+type Closes struct{}
+
+// ID implements Criterion.
+func (Closes) ID() string { return "closes-after-recovery" }
+
+// wedgeScrapes is how many scrapes of fail_fast without any outcome make a
+// half-open circuit a wedge (JUDGING.md, "Does it close?").
+const wedgeScrapes = 5
+
+// closing is the judgement of one episode.
+type closing struct {
+	verdict Verdict
+	state   State
+	reason  string
+	took    time.Duration // from recovery to close, upper bound; 0 if it has not closed
+}
+
+// JudgeTenant implements Criterion.
+func (Closes) JudgeTenant(ev *evidence.Evidence, t *evidence.Tenant, p Params) TenantFinding {
+	tf := TenantFinding{Tenant: t.ID, Basis: Measured, Evidence: []Fact{}, Episodes: []EpisodeFinding{}}
+	type item struct {
+		o   open
+		ep  evidence.Episode
+		res closing
+	}
+	var items []item
+	for i := range t.Circuits {
+		c := &t.Circuits[i]
+		base := evidence.BaselineOf(c, t.Baseline)
+		for _, ep := range evidence.Episodes(c, t.Since, ev.At) {
+			if ep.Closed != nil && ep.Closed.To.Before(t.Since) {
+				continue // over before the breaker was enabled
+			}
+			items = append(items, item{o: newOpen(ev, t, c, ep, base, p), ep: ep})
+		}
+	}
+	var slowest time.Duration
+	count := map[Verdict]int{}
+	stuck := false
+	worst := Pass
+	for i := range items {
+		it := &items[i]
+		it.res = it.o.closes(len(items))
+		count[it.res.verdict]++
+		worst = Worst(worst, it.res.verdict)
+		stuck = stuck || it.res.state == Stuck
+		slowest = max(slowest, it.res.took)
+		ef := episodeFinding(it.ep)
+		ef.Reason = it.res.reason
+		tf.Episodes = append(tf.Episodes, ef)
+	}
+	for _, v := range []Verdict{Fail, Inconclusive, Pass} {
+		for _, it := range items {
+			if it.res.verdict == v && len(tf.Evidence) < maxFacts {
+				tf.Evidence = append(tf.Evidence, closeFact(it.ep, it.res))
+			}
+		}
+	}
+	r := ready(ev, t, p)
+	n := len(items)
+	switch {
+	case worst == Fail && (r.blocked == nil || r.blocked.Verdict != Unmeasurable):
+		tf.Verdict = Fail
+		tf.Summary = fmt.Sprintf("%d of %s did not close after the provider was back", count[Fail], plural(n, "episode"))
+		tf.Needs = "a config that can close, a reset of the circuit, or traffic that asks the breaker"
+	case r.blocked != nil:
+		b := *r.blocked
+		b.Episodes, b.Evidence = tf.Episodes, append(b.Evidence, tf.Evidence...)
+		return b
+	case worst == Inconclusive:
+		tf.Verdict, tf.State = Inconclusive, Waiting
+		if stuck {
+			tf.State = Stuck
+		}
+		tf.Summary = fmt.Sprintf("%d of %s closed; %d undecided: %s",
+			count[Pass], plural(n, "episode"), count[Inconclusive], tf.Evidence[0].Text)
+		tf.Needs = "the circuit to close, or a sign that the provider is back"
+	case n == 0:
+		return noEpisode(tf, t, p)
+	default:
+		tf.Verdict = Pass
+		tf.Summary = fmt.Sprintf("%d of %d closed, slowest at most %s after recovery", n, n, slowest.Round(time.Second))
+	}
+	return tf
+}
+
+// noEpisode: in phases 1 and 2 the twin runs the normalization scenario with the
+// tenant's own config; from phase 3 on a real or drilled episode is required.
+func noEpisode(tf TenantFinding, t *evidence.Tenant, p Params) TenantFinding {
+	if p.Phase >= 3 {
+		tf.Verdict, tf.State = Inconclusive, Stuck
+		tf.Summary = "nobody has seen an open; from phase 3 on one real or drilled episode must have closed"
+		tf.Needs = "a drill"
+		return tf
+	}
+	tf.Basis = Twin
+	how, ok := normalizes(t.Config)
+	tf.Summary = "no episode; on the twin this config " + how
+	tf.Verdict = Pass
+	if !ok {
+		tf.Verdict = Fail
+		tf.Needs = "a config that can open and close"
+	}
+	tf.Evidence = append(tf.Evidence, Fact{Text: "twin: " + how})
+	return tf
+}
+
+// normalizes runs scenario 2 of ROUTER.md §6 on the twin with a config: fail
+// until open, wait for the timeout, then answer every probe with a success.
+func normalizes(c evidence.Config) (string, bool) {
+	const patience = 10_000 // outcomes; a threshold above is never reached in practice
+	k := breaker.Key{Tenant: "twin", Provider: "twin"}
+	reg := breaker.NewRegistry(breaker.Options{})
+	now := int64(1_000_000_000)
+	reg.Configure(k, breaker.Config{
+		FailureThreshold: c.FailureThreshold, SuccessThreshold: c.SuccessThreshold, TimeoutMS: c.TimeoutMS,
+		HalfOpenMaxCalls: c.HalfOpenMaxCalls, WindowSeconds: c.WindowSeconds, ErrorRateThreshold: c.ErrorRateThreshold,
+		LatencyThresholdMS: c.LatencyThresholdMS,
+	}, now)
+	state := func() string { s, _ := reg.Status(k); return string(s.State) }
+	failures := 0
+	for ; state() != "open"; failures++ {
+		if failures == patience {
+			return fmt.Sprintf("does not open after %d failures in a row", failures), false
+		}
+		now++
+		reg.Failure(k, now)
+	}
+	now += max(c.TimeoutMS, 0)
+	probes := 0
+	for ; state() != "closed"; probes++ {
+		if probes == patience || !reg.Allow(k, now) {
+			return fmt.Sprintf("never closes: denied after %s", plural(probes, "probe")), false
+		}
+		now++
+		reg.Success(k, now)
+	}
+	return fmt.Sprintf("opens at failure %d and closes at probe %d, %d ms after opening",
+		failures, probes, c.TimeoutMS), true
+}
+
+// closes judges one episode of n.
+func (o open) closes(n int) closing {
+	step := o.step()
+	from := o.ep.Opened.To
+	if o.ep.Shadow && from.Before(o.t.Since) {
+		from = o.t.Since // before enabling nothing asks, so nothing could close
+	}
+	if o.ep.Lost {
+		return closing{verdict: Inconclusive, state: Stuck,
+			reason: "ended by a restart of the router, which clears every circuit: says nothing about closing"}
+	}
+	if o.ep.Closed == nil {
+		return o.stillOpen(n, from)
+	}
+	back, known := o.recovery(from, o.ep.Closed.To)
+	if !known {
+		// It closed, which takes successes: the provider was back by then.
+		return closing{verdict: Pass, reason: "closed", took: o.ep.Closed.To.Sub(from)}
+	}
+	allowed := o.allowed(n, back.From)
+	least, most := o.ep.Closed.From.Sub(back.To), o.ep.Closed.To.Sub(back.From)
+	res := closing{verdict: Pass, took: most,
+		reason: fmt.Sprintf("closed at most %s after the provider was back, %s allowed", most.Round(time.Second), allowed.Round(time.Second))}
+	switch {
+	case least > allowed:
+		res.verdict = Fail
+		res.reason = fmt.Sprintf("closed at least %s after the provider was back, %s allowed", least.Round(time.Second), allowed.Round(time.Second))
+	case most > allowed+2*step:
+		res.verdict, res.state = Inconclusive, Stuck
+		res.reason = fmt.Sprintf("closed between %s and %s after the provider was back, %s allowed: the scrapes do not tell",
+			least.Round(time.Second), most.Round(time.Second), allowed.Round(time.Second))
+	}
+	return res
+}
+
+// stillOpen judges an episode that has not closed by At.
+func (o open) stillOpen(n int, from time.Time) closing {
+	step, at := o.step(), o.ev.At
+	if o.ep.HalfOpen {
+		d := o.c.Delta(at.Add(-(wedgeScrapes+2)*step), at)
+		if d.OK && d.FailFast > 0 && d.Success+d.Failure == 0 && d.OH == 0 {
+			return closing{verdict: Fail, reason: fmt.Sprintf(
+				"wedged: half-open, and in the last %d scrapes %.0f requests were denied while no probe returned", wedgeScrapes, d.FailFast)}
+		}
+	}
+	since := o.c.Delta(from, at)
+	if !since.OK {
+		return closing{verdict: Inconclusive, state: Stuck, reason: "still open, and no outcomes were read since"}
+	}
+	if since.Success+since.Failure+since.FailFast == 0 {
+		return closing{verdict: Inconclusive, state: Stuck,
+			reason: "still open, and no traffic asks it: an open circuit closes only when asked"}
+	}
+	back, known := o.recovery(from, at)
+	if !known {
+		return closing{verdict: Inconclusive, state: Waiting, reason: "open at the end; no sign yet that the provider is back"}
+	}
+	allowed := o.allowed(n, back.From)
+	waited := at.Sub(back.To)
+	if waited <= allowed {
+		return closing{verdict: Inconclusive, state: Waiting, reason: fmt.Sprintf(
+			"open at the end, %s after the provider was back; %s allowed", waited.Round(time.Second), allowed.Round(time.Second))}
+	}
+	if since.OH == 0 && since.FailFast == 0 {
+		return closing{verdict: Fail, reason: fmt.Sprintf(
+			"never asked: open while %.0f outcomes were recorded on it, the provider back for %s", since.Success+since.Failure, waited.Round(time.Second))}
+	}
+	return closing{verdict: Fail, reason: fmt.Sprintf(
+		"still open %s after the provider was back, %s allowed; %.0f failed probes", waited.Round(time.Second), allowed.Round(time.Second), since.HO)}
+}
+
+// recovery bounds when the provider was back, in (from, to]: by other tenants'
+// outcomes where they proved the failure, else by the circuit's own first
+// success after its last bad scrape.
+func (o open) recovery(from, to time.Time) (evidence.Interval, bool) {
+	step := o.step()
+	if _, ok := o.others(); ok {
+		var back evidence.Interval
+		known := false
+		// Walk the scrapes; the last stretch of health that reaches `to` counts.
+		for t := from; !t.After(to.Add(step)); t = t.Add(step) {
+			s := o.peers(t.Add(-step), t)
+			switch {
+			case s.failing(o.alpha):
+				known = false
+			case s.healthy(o.alpha) && !known:
+				back, known = evidence.Interval{From: t.Add(-step), To: t}, true
+			}
+		}
+		return back, known
+	}
+	return o.ownRecovery(from, to)
+}
+
+func (o open) ownRecovery(from, to time.Time) (evidence.Interval, bool) {
+	var back evidence.Interval
+	known := false
+	var prev *evidence.Point
+	for i := range o.c.Points {
+		p := &o.c.Points[i]
+		if !p.HasOutcomes {
+			continue
+		}
+		if prev != nil && p.T.After(from) && !p.T.After(to) && prev.Epoch == p.Epoch {
+			failed, fine := p.Failure-prev.Failure, p.Success-prev.Success
+			if failed > 0 && failed >= fine {
+				known = false // a bad scrape: whatever came before was not the recovery
+			}
+			if fine > failed && !known {
+				back, known = evidence.Interval{From: prev.T, To: p.T}, true
+			}
+		}
+		prev = p
+	}
+	return back, known
+}
+
+// allowed is how long a healthy breaker may take to close after recovery:
+// (1 + k)·timeout for k probes that still failed, the time that traffic needs to
+// bring the successes (a Gamma quantile; `success_threshold` times a 95 % gap is
+// too tight over many episodes), and two scrapes.
+func (o open) allowed(n int, back time.Time) time.Duration {
+	k := float64(o.c.Delta(back, o.end()).HO)
+	timeout := time.Duration(o.t.Config.TimeoutMS) * time.Millisecond
+	hour := o.c.Delta(o.ep.Opened.From.Add(-time.Hour), o.ep.Opened.From)
+	rate := (hour.Success + hour.Failure + hour.FailFast) / time.Hour.Seconds()
+	var traffic time.Duration
+	if rate > 0 {
+		q := distuv.Gamma{Alpha: float64(max(o.t.Config.SuccessThreshold, 1)) + k, Beta: rate}.
+			Quantile(1 - 0.01/float64(max(n, 1)))
+		traffic = time.Duration(q * float64(time.Second))
+	} else {
+		traffic = 24 * time.Hour // nothing to derive it from: do not fail on it
+	}
+	return time.Duration((1+k)*float64(timeout)) + traffic + 2*o.step()
+}
+
+func (o open) end() time.Time {
+	if o.ep.Closed != nil {
+		return o.ep.Closed.To
+	}
+	return o.ev.At
+}
+
+func closeFact(ep evidence.Episode, res closing) Fact {
+	from, to := ep.Opened.From, ep.Opened.To
+	return Fact{
+		Text:     fmt.Sprintf("%s, opened %s UTC: %s", ep.Provider, to.UTC().Format("2 Jan 15:04:05"), res.reason),
+		Provider: ep.Provider, Node: ep.Node, From: &from, To: &to,
+	}
+}
+
+// Counterexamples implements Criterion.
+func (Closes) Counterexamples(ev *evidence.Evidence, t *evidence.Tenant, p Params) []Counterexample {
+	base := common(t, p)
+	ces := base
+	for i := range t.Circuits {
+		at, ok := quietMoment(ev, t, i)
+		if !ok {
+			continue
+		}
+		ces = append(ces,
+			Counterexample{"a half-open circuit that denies for ever", func(ev *evidence.Evidence, k int) {
+				plant(ev, &ev.Tenants[k].Circuits[i], at, planted{wedge: true})
+			}},
+			Counterexample{"an open circuit that nothing asks", func(ev *evidence.Evidence, k int) {
+				plant(ev, &ev.Tenants[k].Circuits[i], at, planted{})
+			}})
+		break
+	}
+	if len(ces) == len(base) {
+		return nil
+	}
+	return ces
+}

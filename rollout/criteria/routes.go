@@ -1,0 +1,282 @@
+package criteria
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/cbops/cbops/rollout/evidence"
+)
+
+// The routes by which an open is shown to have a failing provider behind it,
+// after JUDGING.md, "Is an open expected?". Any one suffices. Routes that need
+// configuration (providerHealthy, declared incidents) are not in this version.
+const (
+	routeRate   = "rate"
+	routeRun    = "run"
+	routeTail   = "tail"
+	routeProbes = "probes"
+	routeOthers = "others"
+)
+
+const (
+	// maxGrow bounds how many scrapes the rate interval grows after the open.
+	maxGrow = 10
+	// minOutcomes and minFailures are the least a share is computed from.
+	minOutcomes = 20
+	minFailures = 5
+)
+
+// proof is the result of asking all routes about one open.
+type proof struct {
+	expected bool
+	// undecided: not shown, but the evidence around the open is missing or not
+	// complete yet, so that "unexpected" would claim too much.
+	undecided bool
+	waiting   bool // undecided only because the open is so recent
+	route     string
+	reason    string
+	premature bool
+}
+
+// open is one episode with all that the routes look at.
+type open struct {
+	ev    *evidence.Evidence
+	t     *evidence.Tenant
+	c     *evidence.Circuit
+	ep    evidence.Episode
+	base  evidence.Baseline
+	alpha float64
+	// window is what the breaker saw when it opened; exact says whether the
+	// counters tell it (one open and no close between two scrapes).
+	wr, wf float64
+	exact  bool
+}
+
+// alpha is the error allowed per scrape of a circuit, fixed by the phase's
+// minimum length so that a pass does not turn into a fail only because time
+// goes on (JUDGING.md, "Symbols").
+func alpha(p Params, interval time.Duration) float64 {
+	if interval <= 0 {
+		interval = time.Minute
+	}
+	return 0.05 / (float64(p.MinDays) * 24 * float64(time.Hour) / float64(interval))
+}
+
+func newOpen(ev *evidence.Evidence, t *evidence.Tenant, c *evidence.Circuit, ep evidence.Episode, base evidence.Baseline, p Params) open {
+	o := open{ev: ev, t: t, c: c, ep: ep, base: base, alpha: alpha(p, ev.Interval)}
+	if d := c.Delta(ep.Opened.From, ep.Opened.To); d.OK && d.CO == 1 && d.HC == 0 && d.WindowRequests > 0 {
+		o.wr, o.wf, o.exact = d.WindowRequests, d.WindowFailures, true
+	}
+	return o
+}
+
+func (o open) step() time.Duration {
+	if o.ev.Interval > 0 {
+		return o.ev.Interval
+	}
+	return time.Minute
+}
+
+// judge asks every route.
+func (o open) judge() proof {
+	pr := proof{premature: o.exact && o.wr < float64(o.t.Config.FailureThreshold)}
+	for _, r := range []struct {
+		name string
+		ask  func() (string, bool)
+	}{
+		{routeRate, o.rate}, {routeRun, o.run}, {routeTail, o.tail},
+		{routeProbes, o.probes}, {routeOthers, o.others},
+	} {
+		if reason, ok := r.ask(); ok {
+			pr.expected, pr.route, pr.reason = true, r.name, reason
+			return pr
+		}
+	}
+	pr.reason = o.seen()
+	around := o.c.Delta(o.ep.Opened.From.Add(-o.step()), o.ep.Opened.To.Add(o.step()))
+	switch {
+	case o.ep.Opened.From.IsZero() || o.ep.Opened.Length() > o.step()*5/2:
+		pr.undecided = true
+		pr.reason = "opened inside a scrape gap; what the provider did then is not known"
+	case !around.OK:
+		pr.undecided = true
+		pr.reason = "no outcomes were read around the open"
+	case o.base.Outcomes == 0 && around.Failure >= minFailures:
+		pr.undecided = true
+		pr.reason += "; no baseline to hold that against"
+	case o.ev.At.Sub(o.ep.Opened.To) < maxGrow*o.step() && o.ep.Closed == nil:
+		pr.undecided, pr.waiting = true, true
+		pr.reason += "; too recent to tell"
+	}
+	return pr
+}
+
+// seen says what the breaker saw when it opened.
+func (o open) seen() string {
+	if o.exact {
+		return fmt.Sprintf("opened at %.0f failed of %.0f in its window", o.wf, o.wr)
+	}
+	d := o.c.Delta(o.ep.Opened.From, o.ep.Opened.To)
+	if !d.OK {
+		return "opened"
+	}
+	return fmt.Sprintf("opened in a scrape with %.0f failed of %.0f outcomes", d.Failure, d.Success+d.Failure)
+}
+
+// rate: the outcomes around the open reach the configured error rate. The
+// interval begins a window before the open and grows scrape by scrape, because
+// after an open the flow stops and the first minute rarely shows it.
+func (o open) rate() (string, bool) {
+	thr := o.t.Config.ErrorRateThreshold
+	if thr > 1 {
+		return "", false // this trigger is switched off; a share cannot reach it
+	}
+	from := o.ep.Opened.From.Add(-time.Duration(o.t.Config.WindowSeconds) * time.Second)
+	for i := range maxGrow + 1 {
+		to := o.ep.Opened.To.Add(time.Duration(i) * o.step())
+		if o.ep.Closed != nil && i > 0 && to.After(o.ep.Closed.From) || to.After(o.ev.At) {
+			break
+		}
+		d := o.c.Delta(from, to)
+		n := d.Success + d.Failure
+		if !d.OK || n < minOutcomes || d.Failure < minFailures || d.Failure/n < thr {
+			continue
+		}
+		// A threshold near the everyday error rate proves nothing by being reached.
+		if thr < 0.25 && o.base.Tail(d.Failure, n) >= o.alpha {
+			continue
+		}
+		return fmt.Sprintf("%.0f of %.0f outcomes failed around the open, %.0f %% and the config says %.0f %%",
+			d.Failure, n, 100*d.Failure/n, 100*thr), true
+	}
+	return "", false
+}
+
+// run: the trigger was k consecutive failures, and the circuit's own baseline
+// makes such a run improbable in the whole bake.
+func (o open) run() (string, bool) {
+	k := o.t.Config.FailureThreshold
+	if !o.exact || k < 2 || k > 1000 || o.base.Outcomes == 0 || o.wf < float64(k) || o.wf/o.wr >= o.t.Config.ErrorRateThreshold {
+		return "", false
+	}
+	bake := o.c.Delta(o.t.Since, o.ev.At)
+	want := (bake.Success + bake.Failure) * o.base.RunProbability(int(k))
+	if !bake.OK || want >= 0.05 {
+		return "", false
+	}
+	return fmt.Sprintf("%d failures in a row; at its baseline error rate of %.2f %% that happens %s times in this bake",
+		k, 100*o.base.P, small(want)), true
+}
+
+// tail: more failures in the scrapes around the open than the baseline explains.
+func (o open) tail() (string, bool) {
+	if o.base.Outcomes == 0 {
+		return "", false
+	}
+	d := o.c.Delta(o.ep.Opened.From.Add(-o.step()), o.ep.Opened.To.Add(o.step()))
+	n := d.Success + d.Failure
+	if !d.OK || d.Failure < minFailures {
+		return "", false
+	}
+	p := o.base.Tail(d.Failure, n)
+	if p >= o.alpha {
+		return "", false
+	}
+	return fmt.Sprintf("%.0f of %.0f outcomes failed within a scrape of the open; chance %s at a baseline of %.2f %%",
+		d.Failure, n, small(p), 100*o.base.P), true
+}
+
+// probes: the provider went on failing when it was asked again.
+func (o open) probes() (string, bool) {
+	failed, n := float64(o.ep.FailedProbes), float64(o.ep.FailedProbes)
+	if o.ep.Closed != nil {
+		n++
+	}
+	if failed < 3 || o.base.Outcomes == 0 || o.base.Tail(failed, n) >= o.alpha {
+		return "", false
+	}
+	return fmt.Sprintf("%.0f of %.0f probes failed, which its baseline of %.2f %% cannot explain",
+		failed, n, 100*o.base.P), true
+}
+
+// others: the provider failed for other tenants at the same time.
+func (o open) others() (string, bool) {
+	s := o.peers(o.ep.Opened.From.Add(-o.step()), o.ep.Opened.To.Add(o.step()))
+	if !s.failing(o.alpha) {
+		return "", false
+	}
+	return fmt.Sprintf("%s failed for %d other tenants then too: %.0f of %.0f outcomes",
+		o.c.Provider, s.failingTenants, s.f, s.n), true
+}
+
+// share is what other tenants saw of a provider in an interval.
+type share struct {
+	n, f           float64
+	base           evidence.Baseline
+	failingTenants int
+}
+
+// failing: n ≥ 20, f ≥ 5, and half of them or more than the baseline explains.
+func (s share) failing(alpha float64) bool {
+	if s.n < minOutcomes || s.f < minFailures {
+		return false
+	}
+	return s.f/s.n >= 0.5 || s.base.Outcomes > 0 && s.base.Tail(s.f, s.n) < alpha
+}
+
+// healthy: enough outcomes, and they look like the baseline.
+func (s share) healthy(alpha float64) bool {
+	return s.n >= minOutcomes && !s.failing(alpha)
+}
+
+// peers sums the outcomes of every other tenant on the same provider.
+func (o open) peers(from, to time.Time) share {
+	var s share
+	var weight float64
+	tenants := map[string]bool{}
+	add := func(c *evidence.Circuit, before evidence.Interval) {
+		if c.Provider != o.c.Provider || c.Tenant == o.t.ID {
+			return
+		}
+		d := c.Delta(from, to)
+		n := d.Success + d.Failure
+		if !d.OK || n == 0 {
+			return
+		}
+		s.n += n
+		s.f += d.Failure
+		if d.Failure > 0 {
+			tenants[c.Tenant] = true
+		}
+		b := evidence.BaselineOf(c, before)
+		if b.Outcomes > 0 {
+			// One common baseline, weighted by who was seen now.
+			s.base.PUp += n * b.PUp
+			s.base.Rho += n * b.Rho
+			s.base.P += n * b.P
+			s.base.Outcomes += b.Outcomes
+			weight += n
+		}
+	}
+	for i := range o.ev.Others {
+		add(&o.ev.Others[i], o.t.Baseline)
+	}
+	for i := range o.ev.Tenants {
+		for j := range o.ev.Tenants[i].Circuits {
+			add(&o.ev.Tenants[i].Circuits[j], o.ev.Tenants[i].Baseline)
+		}
+	}
+	if weight > 0 {
+		s.base.PUp, s.base.Rho, s.base.P = s.base.PUp/weight, s.base.Rho/weight, s.base.P/weight
+	}
+	s.failingTenants = len(tenants)
+	return s
+}
+
+// small prints a probability or a rare count without pretending to digits.
+func small(x float64) string {
+	if x < 1e-6 {
+		return "under 0.000001"
+	}
+	return fmt.Sprintf("%.2g", x)
+}

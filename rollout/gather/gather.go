@@ -1,0 +1,334 @@
+// Package gather asks Prometheus and turns the answers into evidence. It decides
+// nothing: what is missing becomes a gap or an absent circuit, never a zero that
+// nobody counted. How Prometheus is reached is promquery's; what follows from the
+// evidence is rollout/evidence's and rollout/criteria's.
+package gather
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/cbops/cbops/promquery"
+	"github.com/cbops/cbops/rollout/evidence"
+)
+
+// Source answers queries; *promquery.Client is one.
+type Source interface {
+	// Raw returns the samples of a selector in [from, to].
+	Raw(ctx context.Context, selector string, from, to time.Time) (promquery.Answer, error)
+	// Range evaluates an expression at steps.
+	Range(ctx context.Context, expr string, from, to time.Time, step time.Duration) (promquery.Answer, error)
+	// Instant evaluates an expression at an instant.
+	Instant(ctx context.Context, expr string, at time.Time) (promquery.Answer, error)
+}
+
+// TenantRequest is one tenant to be judged.
+type TenantRequest struct {
+	ID     string
+	Since  time.Time
+	Config evidence.Config
+}
+
+// Request says what is to be judged.
+type Request struct {
+	Tenants []TenantRequest
+	At      time.Time
+	// Baseline is the length of the time before Since that stands for "before".
+	Baseline time.Duration
+	// Progress is told what is being read; may be nil.
+	Progress func(string)
+}
+
+const (
+	breakerPrefix = "router_circuit_breaker_"
+	events        = breakerPrefix + "events_total"
+	transitions   = breakerPrefix + "state_transitions_total"
+	windowTotals  = breakerPrefix + "window_(requests|failures)_total"
+
+	// coarse is the step of outcomes away from transitions; near is how far raw
+	// samples are read around one.
+	coarse = 5 * time.Minute
+	near   = 20 * time.Minute
+	// margin is read before the baseline, so that its first bin has a start.
+	margin = 10 * time.Minute
+)
+
+// gatherer is one run of Gather.
+type gatherer struct {
+	src Source
+	req Request
+	ev  *evidence.Evidence
+	// from is where reading begins: the earliest baseline.
+	from time.Time
+	// nodes by name, with the scrapes as milliseconds for look-up.
+	scrapes map[string][]time.Time
+}
+
+// Gather reads all that the criteria may look at. The number of queries does not
+// depend on the number of tenants. An error means that there is no answer at all.
+func Gather(ctx context.Context, src Source, req Request) (*evidence.Evidence, error) {
+	g := &gatherer{src: src, req: req, scrapes: map[string][]time.Time{}, ev: &evidence.Evidence{
+		At: req.At.UTC(), Tenants: []evidence.Tenant{}, Others: []evidence.Circuit{}, Windows: []evidence.Interval{},
+		Nodes: []evidence.Node{}, Present: []string{}, Queries: []evidence.Query{}, Gaps: []evidence.Gap{},
+	}}
+	for i, t := range req.Tenants {
+		if b := t.Since.Add(-req.Baseline); i == 0 || b.Before(g.from) {
+			g.from = b
+		}
+	}
+	for _, step := range []struct {
+		name string
+		run  func(context.Context) error
+	}{
+		{"scrapes", g.readScrapes}, {"circuits", g.readCircuits}, {"other tenants", g.readOthers},
+	} {
+		g.progress("reading %s", step.name)
+		if err := step.run(ctx); err != nil {
+			return nil, fmt.Errorf("reading %s: %w", step.name, err)
+		}
+	}
+	return g.ev, nil
+}
+
+func (g *gatherer) progress(format string, args ...any) {
+	if g.req.Progress != nil {
+		g.req.Progress(fmt.Sprintf(format, args...))
+	}
+}
+
+// raw asks for raw samples and keeps the books: the query, its size, and a gap
+// for every warning, since a warned answer may be partial.
+func (g *gatherer) raw(ctx context.Context, name, selector string, from, to time.Time) ([]promquery.Series, error) {
+	a, err := g.src.Raw(ctx, selector, from, to)
+	return g.keep(name, selector, from, to, 0, a, err)
+}
+
+func (g *gatherer) ranged(ctx context.Context, name, expr string, from, to time.Time, step time.Duration) ([]promquery.Series, error) {
+	a, err := g.src.Range(ctx, expr, from, to, step)
+	return g.keep(name, expr, from, to, step, a, err)
+}
+
+func (g *gatherer) keep(name, expr string, from, to time.Time, step time.Duration, a promquery.Answer, err error) ([]promquery.Series, error) {
+	if err != nil {
+		return nil, fmt.Errorf("query %s: %w", name, err)
+	}
+	g.ev.Queries = append(g.ev.Queries, evidence.Query{Name: name, Expr: expr, From: from.UTC(), To: to.UTC(), Step: step,
+		Series: len(a.Series), Samples: a.Samples, Bytes: a.Bytes, Server: a.Server, Warnings: append([]string{}, a.Warnings...)})
+	for _, w := range a.Warnings {
+		g.ev.Gaps = append(g.ev.Gaps, evidence.Gap{Interval: evidence.Interval{From: from.UTC(), To: to.UTC()}, Reason: "the server warned: " + w})
+	}
+	return a.Series, nil
+}
+
+func nodeOf(labels map[string]string) string { return labels["job"] + "/" + labels["instance"] }
+
+// readScrapes finds the router's nodes and when each was scraped.
+func (g *gatherer) readScrapes(ctx context.Context) error {
+	found, err := g.ranged(ctx, "nodes", "count by (job, instance) ("+events+")", g.from, g.req.At, time.Hour)
+	if err != nil {
+		return err
+	}
+	if len(found) == 0 {
+		return nil
+	}
+	var jobs, instances []string
+	for _, s := range found {
+		jobs = append(jobs, s.Labels["job"])
+		instances = append(instances, s.Labels["instance"])
+	}
+	up, err := g.raw(ctx, "up", "up{"+promquery.Matcher("job", unique(jobs)...)+","+promquery.Matcher("instance", unique(instances)...)+"}",
+		g.from.Add(-margin), g.req.At)
+	if err != nil {
+		return err
+	}
+	for _, s := range up {
+		name := nodeOf(s.Labels)
+		for _, x := range s.Samples {
+			if x.V == 1 {
+				g.scrapes[name] = append(g.scrapes[name], x.T.UTC())
+			}
+		}
+	}
+	for _, s := range found {
+		name := nodeOf(s.Labels)
+		times := g.scrapes[name]
+		slices.SortFunc(times, time.Time.Compare)
+		times = slices.CompactFunc(times, time.Time.Equal) // two targets may share job and instance
+		g.scrapes[name] = times
+		if !slices.ContainsFunc(g.ev.Nodes, func(n evidence.Node) bool { return n.Name == name }) {
+			g.ev.Nodes = append(g.ev.Nodes, evidence.Node{Name: name, Scrapes: times, Restarts: []time.Time{}})
+		}
+	}
+	slices.SortFunc(g.ev.Nodes, func(a, b evidence.Node) int { return cmp.Compare(a.Name, b.Name) })
+	g.ev.Interval = interval(g.ev.Nodes)
+	return nil
+}
+
+// interval is the median distance of scrapes.
+func interval(nodes []evidence.Node) time.Duration {
+	var ds []time.Duration
+	for _, n := range nodes {
+		for i := 1; i < len(n.Scrapes); i++ {
+			ds = append(ds, n.Scrapes[i].Sub(n.Scrapes[i-1]))
+		}
+	}
+	if len(ds) == 0 {
+		return 0
+	}
+	slices.Sort(ds)
+	return ds[len(ds)/2].Round(time.Second)
+}
+
+func unique(s []string) []string {
+	slices.Sort(s)
+	return slices.Compact(s)
+}
+
+// readCircuits reads the judged tenants: transitions at every scrape, outcomes in
+// coarse steps, and raw around what changed.
+func (g *gatherer) readCircuits(ctx context.Context) error {
+	if len(g.req.Tenants) == 0 {
+		return nil
+	}
+	var ids []string
+	for _, t := range g.req.Tenants {
+		ids = append(ids, t.ID)
+	}
+	who := promquery.Matcher("tenant_id", unique(slices.Clone(ids))...)
+	from, at := g.from.Add(-margin), g.req.At
+	recs := g.newRecords()
+	for _, q := range []struct{ name, selector string }{
+		{"transitions", transitions + "{" + who + "}"},
+		{"windows", `{__name__=~"` + windowTotals + `",` + who + "}"},
+	} {
+		series, err := g.raw(ctx, q.name, q.selector, from, at)
+		if err != nil {
+			return err
+		}
+		recs.add(series, true)
+	}
+	outcomes := events + "{" + who + "}"
+	series, err := g.ranged(ctx, "outcomes", outcomes, align(from, coarse), at, coarse)
+	if err != nil {
+		return err
+	}
+	recs.add(series, false)
+	for _, w := range around(recs.changes(), from, at, g.latest()) {
+		series, err := g.raw(ctx, "outcomes, near", outcomes, w.From, w.To)
+		if err != nil {
+			return err
+		}
+		recs.add(series, false)
+	}
+	circuits, documented := recs.circuits()
+	if documented {
+		g.ev.Dialect = "documented"
+	} else if recs.anyTransition {
+		g.ev.Dialect = "emitted"
+	}
+	g.ev.Present = recs.present()
+	for _, t := range g.req.Tenants {
+		et := evidence.Tenant{ID: t.ID, Since: t.Since.UTC(), Config: t.Config, Circuits: []evidence.Circuit{},
+			Baseline: evidence.Interval{From: t.Since.Add(-g.req.Baseline).UTC(), To: t.Since.UTC()}}
+		for _, c := range circuits {
+			if c.Tenant == t.ID {
+				et.Circuits = append(et.Circuits, c)
+			}
+		}
+		g.ev.Tenants = append(g.ev.Tenants, et)
+	}
+	slices.SortFunc(g.ev.Tenants, func(a, b evidence.Tenant) int { return cmp.Compare(a.ID, b.ID) })
+	return nil
+}
+
+// latest is the last scrape but one: the newest is left out, since its series may
+// not all be written yet.
+func (g *gatherer) latest() time.Time {
+	var t time.Time
+	for _, n := range g.ev.Nodes {
+		if k := len(n.Scrapes); k >= 2 && n.Scrapes[k-2].After(t) {
+			t = n.Scrapes[k-2]
+		}
+	}
+	return t
+}
+
+// align rounds t down to a multiple of step, so that the same window asks for
+// the same instants whenever it is asked for.
+func align(t time.Time, step time.Duration) time.Time { return t.Truncate(step) }
+
+// around merges the stretches near the given times.
+func around(times []time.Time, from, to, latest time.Time) []evidence.Interval {
+	slices.SortFunc(times, time.Time.Compare)
+	var out []evidence.Interval
+	for _, t := range times {
+		w := evidence.Interval{From: t.Add(-near), To: t.Add(near)}
+		if w.From.Before(from) {
+			w.From = from
+		}
+		if w.To.After(to) {
+			w.To = to
+		}
+		if n := len(out) - 1; n >= 0 && !w.From.After(out[n].To.Add(near)) {
+			if w.To.After(out[n].To) {
+				out[n].To = w.To
+			}
+			continue
+		}
+		out = append(out, w)
+	}
+	// The end is always read raw: whether something is open now, and asked now.
+	tail := evidence.Interval{From: latest.Add(-near), To: to}
+	if n := len(out) - 1; n >= 0 && !tail.From.After(out[n].To) {
+		out[n].To = to
+	} else if !latest.IsZero() {
+		out = append(out, tail)
+	}
+	return out
+}
+
+// readOthers reads the providers that opened as other tenants saw them: raw
+// around the opens, hourly over the baseline.
+func (g *gatherer) readOthers(ctx context.Context) error {
+	var times []time.Time
+	var providers, ids []string
+	for _, t := range g.ev.Tenants {
+		ids = append(ids, t.ID)
+		for i := range t.Circuits {
+			for _, ep := range evidence.Episodes(&t.Circuits[i], t.Since, g.req.At) {
+				providers = append(providers, ep.Provider)
+				times = append(times, ep.Opened.To)
+				if ep.Closed != nil {
+					times = append(times, ep.Closed.To)
+				}
+			}
+		}
+	}
+	if len(times) == 0 {
+		return nil
+	}
+	who := promquery.Matcher("provider_id", unique(providers)...) + "," + promquery.NotMatcher("tenant_id", unique(ids)...)
+	selector := events + `{event_type=~"success|failure",` + who + "}"
+	recs := g.newRecords()
+	series, err := g.ranged(ctx, "others, before", selector, align(g.from, time.Hour), g.req.At, time.Hour)
+	if err != nil {
+		return err
+	}
+	recs.add(series, false)
+	for _, w := range around(times, g.from, g.req.At, time.Time{}) {
+		series, err := g.raw(ctx, "others, near", selector, w.From, w.To)
+		if err != nil {
+			return err
+		}
+		recs.add(series, false)
+		g.ev.Windows = append(g.ev.Windows, w)
+	}
+	g.ev.Others, _ = recs.circuits()
+	return nil
+}
+
+func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
