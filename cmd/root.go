@@ -54,6 +54,12 @@ back. No gate passes without evidence, and every gate is proven able to fail.`,
 // commands lists every subcommand, a file each.
 func commands(a *app) []*cobra.Command {
 	return []*cobra.Command{
+		newEvaluateCmd(a),
+		newRehearseCmd(a),
+		newApplyCmd(a),
+		newRollbackCmd(a),
+		newResumeCmd(a),
+		newTicketCmd(a),
 		newVersionCmd(a),
 	}
 }

@@ -1,0 +1,201 @@
+package cmd
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cbops/cbops/breaker"
+	"github.com/cbops/cbops/cmd/internal/render"
+	"github.com/cbops/cbops/internal/fault"
+	"github.com/cbops/cbops/promquery"
+	"github.com/cbops/cbops/rollout/criteria"
+	"github.com/cbops/cbops/rollout/evidence"
+	"github.com/cbops/cbops/rollout/gather"
+)
+
+// evaluateOptions is what the flags of evaluate say.
+type evaluateOptions struct {
+	targetFlags
+	prometheus      string
+	phase           int
+	since, at       string
+	baseline        string
+	only            []string
+	explain         string
+	minOutcomesADay int
+}
+
+const explainAll = "all"
+
+func newEvaluateCmd(a *app) *cobra.Command {
+	var o evaluateOptions
+	c := &cobra.Command{
+		Use:     "evaluate",
+		Short:   "Judge a phase's success criteria from Prometheus",
+		GroupID: "rollout",
+		Long: `evaluate asks Prometheus what happened to the judged tenants since their breaker
+was enabled, and judges the phase's success criteria. A pass needs evidence:
+measured hours, outcomes, and counterexamples that make the same gate fail.
+Exit 0 passes, 1 fails, 3 is inconclusive or unmeasurable, 4 is no answer.`,
+		Example: `  cbops evaluate --phase 1 --policies policies --prometheus http://localhost:9090 \
+    --tenant t-acme --since 2026-03-08T00:00:00Z
+  cbops evaluate --phase 1 --tenant t-acme --since 96h -o json`,
+		Args: usageArgs(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			e, err := a.evaluate(c.Context(), o)
+			if err != nil {
+				return err
+			}
+			if o.explain != "" {
+				return a.show(render.Explanation{Evaluation: e, Criterion: o.explain}, evaluationCode(e))
+			}
+			return a.show(render.Evaluation{Evaluation: e}, evaluationCode(e))
+		},
+	}
+	a.evaluateFlags(c, &o)
+	c.Flags().StringVar(&o.explain, "explain", "", "show the queries and every episode, of all criteria or of `ID`")
+	c.Flags().Lookup("explain").NoOptDefVal = explainAll
+	return c
+}
+
+// evaluateFlags are the flags that evaluate shares with ticket draft.
+func (a *app) evaluateFlags(c *cobra.Command, o *evaluateOptions) {
+	o.addTo(c)
+	f := c.Flags()
+	f.StringVar(&o.prometheus, "prometheus", "", "`URL` of Prometheus")
+	f.IntVar(&o.phase, "phase", 0, "phase `N` of the guide, 1 to 4")
+	f.StringVar(&o.since, "since", "", "when the breaker was enabled: `TIME` in RFC 3339, or a duration back from --at")
+	f.StringVar(&o.at, "at", "", "judge as of `TIME`; nothing after it is seen (default now)")
+	f.StringVar(&o.baseline, "baseline", "168h", "`DURATION` before --since that stands for before")
+	f.StringSliceVar(&o.only, "criteria", nil, "judge only these `IDS`, comma separated: partial, never a phase pass")
+}
+
+// evaluationCode is the exit code of a verdict.
+func evaluationCode(e criteria.Evaluation) fault.Code {
+	switch e.Verdict {
+	case criteria.Pass:
+		return fault.OK
+	case criteria.Fail:
+		return fault.Failed
+	}
+	return fault.Inconclusive
+}
+
+// evaluate gathers evidence and judges it.
+func (a *app) evaluate(ctx context.Context, o evaluateOptions) (criteria.Evaluation, error) {
+	var none criteria.Evaluation
+	if o.phase < 1 || o.phase > 4 {
+		return none, fault.Hint(fault.New(fault.Usage, "--phase %d: the guide has phases 1 to 4", o.phase), "for the canary: --phase 1")
+	}
+	ids := criteria.IDs(o.phase)
+	for _, id := range o.only {
+		if !slices.Contains(ids, id) {
+			return none, fault.Hint(fault.New(fault.Usage, "--criteria %q: phase %d has no such criterion", id, o.phase),
+				"one of "+strings.Join(ids, ", "))
+		}
+	}
+	at, since, baseline, err := a.times(o)
+	if err != nil {
+		return none, err
+	}
+	tg, err := a.target(o.policies, false)
+	if err != nil {
+		return none, err
+	}
+	url := o.prometheus
+	if url == "" {
+		url = tg.Prometheus
+	}
+	if url == "" {
+		return none, fault.Hint(fault.New(fault.Usage, "no Prometheus given"), "--prometheus URL, or prometheus.url in the plan")
+	}
+	tenants, err := a.judged(o, tg)
+	if err != nil {
+		return none, err
+	}
+	req := gather.Request{At: at, Baseline: baseline, Progress: func(s string) { a.progress("%s", s) }}
+	for _, t := range tenants {
+		cfg, err := a.tenantConfig(tg, t, o.policyName)
+		if err != nil {
+			return none, err
+		}
+		req.Tenants = append(req.Tenants, gather.TenantRequest{ID: t, Since: since, Config: cfg})
+	}
+	client, err := promquery.New(promquery.Options{URL: url, Transport: a.Transport, Now: a.Now})
+	if err != nil {
+		return none, fault.Wrap(fault.Usage, err)
+	}
+	ev, err := gather.Gather(ctx, client, req)
+	if err != nil {
+		return none, fmt.Errorf("cannot gather evidence: %w", err)
+	}
+	params := criteria.Params{Phase: o.phase, MinDays: criteria.MinDays(o.phase), MinOutcomesPerDay: tg.minOutcomes()}
+	e := criteria.Evaluate(ev, params, o.only)
+	e.Environment, e.Rollout = tg.Environment, tg.rollout()
+	return e, nil
+}
+
+// times resolves --at, --since and --baseline.
+func (a *app) times(o evaluateOptions) (at, since time.Time, baseline time.Duration, err error) {
+	bad := func(flag, v, why string) error {
+		return fault.Hint(fault.New(fault.Usage, "--%s %q: %s", flag, v, why),
+			"a time like 2026-03-08T00:00:00Z, or a duration back from --at like 96h")
+	}
+	at = a.Now()
+	if o.at != "" {
+		if at, err = parseTime(o.at, at); err != nil {
+			return at, since, 0, bad("at", o.at, err.Error())
+		}
+	}
+	if o.since == "" {
+		return at, since, 0, fault.Hint(fault.New(fault.Usage, "--since is needed: when was the breaker enabled"),
+			"a time like 2026-03-08T00:00:00Z, or a duration back from --at like 96h")
+	}
+	if since, err = parseTime(o.since, at); err != nil {
+		return at, since, 0, bad("since", o.since, err.Error())
+	}
+	if !since.Before(at) {
+		return at, since, 0, bad("since", o.since, "not before --at")
+	}
+	baseline, err = time.ParseDuration(o.baseline)
+	if err != nil || baseline <= 0 {
+		return at, since, 0, fault.New(fault.Usage, "--baseline %q: want a duration above 0, like 168h", o.baseline)
+	}
+	if span := at.Sub(since) + baseline; span > maxSpan {
+		return at, since, 0, fault.New(fault.Usage, "--since and --baseline span %d days; the most is %d",
+			int(span.Hours()/24), int(maxSpan.Hours()/24))
+	}
+	return at.UTC(), since.UTC(), baseline, nil
+}
+
+// maxSpan bounds what one evaluation reads.
+const maxSpan = 120 * 24 * time.Hour
+
+// parseTime reads RFC 3339, or a duration back from ref.
+func parseTime(s string, ref time.Time) (time.Time, error) {
+	if d, err := time.ParseDuration(s); err == nil {
+		if d < 0 {
+			return time.Time{}, fmt.Errorf("a negative duration lies in the future")
+		}
+		return ref.Add(-d), nil
+	}
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("neither a time nor a duration")
+	}
+	return t, nil
+}
+
+// evidenceConfig is the breaker's config as evidence keeps it.
+func evidenceConfig(enabled bool, c breaker.Config) evidence.Config {
+	return evidence.Config{
+		Enabled: enabled, FailureThreshold: c.FailureThreshold, SuccessThreshold: c.SuccessThreshold,
+		TimeoutMS: c.TimeoutMS, HalfOpenMaxCalls: c.HalfOpenMaxCalls, ErrorRateThreshold: c.ErrorRateThreshold,
+		WindowSeconds: c.WindowSeconds, LatencyThresholdMS: c.LatencyThresholdMS,
+	}
+}
