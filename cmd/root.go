@@ -54,7 +54,10 @@ back. No gate passes without evidence, and every gate is proven able to fail.`,
 // commands lists every subcommand, a file each.
 func commands(a *app) []*cobra.Command {
 	return []*cobra.Command{
+		newValidateCmd(a),
+		newLoadtestCmd(a),
 		newEvaluateCmd(a),
+		newDiffCmd(a),
 		newRehearseCmd(a),
 		newApplyCmd(a),
 		newRollbackCmd(a),

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
@@ -134,7 +135,9 @@ func FromFinding(e criteria.Evaluation, id string, tenants []string) (Draft, err
 	}
 	d.Fingerprint = fingerprint(e.Environment, id, d.Tenants, d.Providers)
 	for _, q := range e.Queries {
-		metrics = append(metrics, "query: "+q.Expr)
+		if line := "query: " + q.Expr; !slices.Contains(metrics, line) {
+			metrics = append(metrics, line)
+		}
 	}
 	d.Sections = sections(e, f, d, k, current, metrics, providers)
 	return d, nil
