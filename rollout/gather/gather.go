@@ -140,7 +140,7 @@ func (g *gatherer) readScrapes(ctx context.Context) error {
 		jobs = append(jobs, s.Labels["job"])
 		instances = append(instances, s.Labels["instance"])
 	}
-	up, err := g.raw(ctx, "up", "up{"+promquery.Matcher("job", unique(jobs)...)+","+promquery.Matcher("instance", unique(instances)...)+"}",
+	up, err := g.raw(ctx, "up", "up{"+promquery.Matcher("job", unique(jobs)...)+", "+promquery.Matcher("instance", unique(instances)...)+"}",
 		g.from.Add(-margin), g.req.At)
 	if err != nil {
 		return err
@@ -203,7 +203,7 @@ func (g *gatherer) readCircuits(ctx context.Context) error {
 	recs := g.newRecords()
 	for _, q := range []struct{ name, selector string }{
 		{"transitions", transitions + "{" + who + "}"},
-		{"windows", `{__name__=~"` + windowTotals + `",` + who + "}"},
+		{"windows", `{__name__=~"` + windowTotals + `", ` + who + "}"},
 	} {
 		series, err := g.raw(ctx, q.name, q.selector, from, at)
 		if err != nil {
@@ -311,8 +311,8 @@ func (g *gatherer) readOthers(ctx context.Context) error {
 	if len(times) == 0 {
 		return nil
 	}
-	who := promquery.Matcher("provider_id", unique(providers)...) + "," + promquery.NotMatcher("tenant_id", unique(ids)...)
-	selector := events + `{event_type=~"success|failure",` + who + "}"
+	who := promquery.Matcher("provider_id", unique(providers)...) + ", " + promquery.NotMatcher("tenant_id", unique(ids)...)
+	selector := events + `{event_type=~"success|failure", ` + who + "}"
 	recs := g.newRecords()
 	series, err := g.ranged(ctx, "others, before", selector, align(g.from, time.Hour), g.req.At, time.Hour)
 	if err != nil {

@@ -1,0 +1,44 @@
+# Every target works from a fresh clone with Go; `make help` lists them.
+GO      ?= go
+BIN     := .bin
+LDFLAGS := -s -w
+TESTARGS ?=
+
+.PHONY: help build demo test soak lint bench prometheus clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+
+build: ## build cbops into .bin/
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o $(BIN)/cbops ./cmd/cbops
+
+demo: build ## show the main job on the embedded lab: no server, no network
+	$(BIN)/cbops rehearse --plan testdata/example/cbops.yaml
+
+test: prometheus ## run every test, the real Prometheus included
+	$(GO) test $(TESTARGS) ./...
+
+soak: prometheus ## the long versions: fuzzing and repeated tests
+	$(GO) test -fuzz FuzzMerge -fuzztime 2m ./rollout/policy
+	$(GO) test -fuzz FuzzParse -fuzztime 2m ./rollout/policy
+	$(GO) test -race -count 5 ./...
+
+lint: $(BIN)/golangci-lint ## gofmt, go vet and golangci-lint
+	@out=$$(gofmt -l breaker cmd internal promquery rollout tickets); if [ -n "$$out" ]; then echo "gofmt would change: $$out"; exit 1; fi
+	$(GO) vet ./...
+	$(BIN)/golangci-lint run ./...
+
+$(BIN)/golangci-lint: internal/tools/go.mod
+	cd internal/tools && $(GO) build -o ../../$(BIN)/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+bench: ## ratios against named peers in the same binary
+	cd internal/bench && $(GO) run .
+
+prometheus: $(BIN)/prometheus ## build the real Prometheus and promtool for the tests
+
+$(BIN)/prometheus: internal/testprom/go.mod
+	cd internal/testprom && $(GO) build -trimpath -tags remove_all_sd -ldflags "$(LDFLAGS)" -o ../../$(BIN)/ \
+	  github.com/prometheus/prometheus/cmd/prometheus github.com/prometheus/prometheus/cmd/promtool
+
+clean: ## remove what was built
+	rm -rf $(BIN)
