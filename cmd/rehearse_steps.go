@@ -29,14 +29,14 @@ func (r *rehearsal) run(ctx context.Context) error {
 
 	r.step(ctx, "validate", "Are plan and policies right?", fault.OK, nil, "validate", policies)
 	r.step(ctx, "loadtest", "Does the breaker do what the guide says? The four scenarios.", fault.OK, nil, "loadtest")
-	if err := r.pass("seven days", fmt.Sprintf("Seven virtual days of traffic pass, breaker off: %s to %s UTC.", day(r.start), day(enabled)), enabled); err != nil {
+	if err := r.pass("seven days", fmt.Sprintf("Seven virtual days of traffic, breaker off: %s to %s.", day(r.start), day(enabled)), enabled); err != nil {
 		return err
 	}
 	r.step(ctx, "apply "+canary, "The first canary gets the guide's phase-1 policy. It has 90 requests a minute.", fault.OK,
 		r.loadedEnabled(canary, true), "apply", "-f", "phase1.json", "--tenant", canary, "--policy", demoPolicy, "--yes")
 	r.step(ctx, "apply "+noisy, "So does the second. It has 3 requests a minute.", fault.OK,
 		r.loadedEnabled(noisy, true), "apply", "-f", "phase1.json", "--tenant", noisy, "--policy", demoPolicy, "--yes")
-	if err := r.pass("four days", fmt.Sprintf("Four virtual days pass: %s to %s UTC. openai fails for 20 minutes on the third.", day(enabled), day(end)), end); err != nil {
+	if err := r.pass("four days", fmt.Sprintf("Four virtual days, %s to %s; openai fails for 20 minutes.", day(enabled), day(end)), end); err != nil {
 		return err
 	}
 	for _, c := range []struct {

@@ -1,0 +1,156 @@
+package cmd
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cbops/cbops/internal/proc"
+	"github.com/cbops/cbops/internal/promtest"
+	"github.com/cbops/cbops/promquery/promlab"
+	"github.com/cbops/cbops/rollout/lab"
+	"github.com/cbops/cbops/rollout/router"
+)
+
+// both gives every sample to the lab's store and to the history that the real
+// Prometheus is filled with.
+type both struct {
+	store   *promlab.Store
+	history *promtest.History
+}
+
+func (b both) Append(labels map[string]string, at time.Time, v float64) error {
+	return errors.Join(b.store.Append(labels, at, v), b.history.Append(labels, at, v))
+}
+
+// TestSameAnswerFromARealPrometheus runs one evaluation against the embedded lab
+// and against a real Prometheus with the same history: the same answer, evidence
+// included.
+func TestSameAnswerFromARealPrometheus(t *testing.T) {
+	if testing.Short() {
+		t.Skip("real Prometheus: skipped by -short")
+	}
+	promtest.Binary(t, "prometheus") // says what is missing before any work is done
+	root := t.TempDir()
+	if err := copyTree(filepath.Join("..", "testdata", "example"), root); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := router.OpenDir(root + "/policies")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := both{promlab.NewStore(), promtest.NewHistory()}
+	o := rehearsalWorld(dir, b)
+	w, err := lab.NewWorld(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	enabled := o.Start.AddDate(0, 0, baselineDays)
+	end := enabled.AddDate(0, 0, bakeDays)
+	if err := w.Advance(enabled); err != nil {
+		t.Fatal(err)
+	}
+	for _, tenant := range []string{canary, noisy} {
+		code, _, stderr := drive(t, w, nil, root, "apply", "-f", "phase1.json", "--tenant", tenant, "--policy", demoPolicy,
+			"--no-verify", "--reload", "reload {tenant} {policy}", "--yes", "--verify", "true")
+		if code != 0 {
+			t.Fatalf("apply %s: exit %d\n%s", tenant, code, stderr)
+		}
+	}
+	if err := w.Advance(end); err != nil {
+		t.Fatal(err)
+	}
+	url := promtest.Start(t, b.history)
+	labTransport := promlab.Transport(promlab.NewServer(b.store, promlab.Options{Now: w.Now}))
+	for _, c := range []struct {
+		tenant  string
+		code    int
+		verdict string
+	}{{canary, 0, "pass"}, {noisy, 1, "fail"}} {
+		t.Run(c.tenant, func(t *testing.T) {
+			args := []string{"evaluate", "--phase", "1", "--tenant", c.tenant, "--since", enabled.Format(time.RFC3339),
+				"--at", end.Format(time.RFC3339), "--criteria", demoCriteria, "-o", "json"}
+			codeLab, fromLab, stderr := drive(t, w, labTransport, root, args...)
+			if codeLab != c.code {
+				t.Fatalf("lab: exit %d, want %d\n%s", codeLab, c.code, stderr)
+			}
+			codeReal, fromReal, stderr := drive(t, w, http.DefaultTransport, root, append(args, "--prometheus", url)...)
+			if codeReal != c.code {
+				t.Fatalf("real Prometheus: exit %d, want %d\n%s\n%s", codeReal, c.code, stderr, fromReal)
+			}
+			a, r := without(t, fromLab), without(t, fromReal)
+			if a != r {
+				t.Fatalf("the answers differ:\n%s", firstDifference(a, r))
+			}
+			if !strings.Contains(a, `"verdict": "`+c.verdict+`"`) || !strings.Contains(a, `"openedTo"`) {
+				t.Fatalf("no %s verdict with episodes in the answer:\n%.2000s", c.verdict, a)
+			}
+		})
+	}
+}
+
+// drive runs a command with the lab's clock and router.
+func drive(t *testing.T, w *lab.World, tr http.RoundTripper, dir string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = Main(t.Context(), State{
+		Now: w.Now, Sleep: func(context.Context, time.Duration) error { return nil },
+		Env: func(string) (string, bool) { return "", false }, Dir: dir,
+		Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs, Transport: tr, User: "on-call",
+		Runner: labReload{w},
+	}, args)
+	return code, out.String(), errs.String()
+}
+
+// labReload answers the reload command from the lab's router.
+type labReload struct{ w *lab.World }
+
+func (l labReload) Run(_ context.Context, c proc.Command) (proc.Result, error) {
+	if len(c.Argv) == 3 && c.Argv[0] == "reload" {
+		if err := l.w.Router().Reload(c.Argv[1], c.Argv[2]); err != nil {
+			return proc.Result{ExitCode: 1, Stderr: []byte(err.Error())}, nil
+		}
+	}
+	return proc.Result{}, nil
+}
+
+// without drops what may differ: which server answered, and how many bytes its
+// JSON took.
+func without(t *testing.T, doc string) string {
+	t.Helper()
+	var v map[string]any
+	if err := json.Unmarshal([]byte(doc), &v); err != nil {
+		t.Fatalf("not JSON: %v\n%.500s", err, doc)
+	}
+	queries, _ := v["queries"].([]any)
+	if len(queries) == 0 {
+		t.Fatal("the answer names no queries")
+	}
+	for _, q := range queries {
+		m := q.(map[string]any)
+		delete(m, "server")
+		delete(m, "bytes")
+	}
+	b, err := json.MarshalIndent(v, "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func firstDifference(a, b string) string {
+	x, y := strings.Split(a, "\n"), strings.Split(b, "\n")
+	for i := range min(len(x), len(y)) {
+		if x[i] != y[i] {
+			from := max(0, i-5)
+			return "lab:\n" + strings.Join(x[from:min(len(x), i+3)], "\n") + "\nreal:\n" + strings.Join(y[from:min(len(y), i+3)], "\n")
+		}
+	}
+	return "one is longer"
+}
