@@ -128,7 +128,7 @@ func nodeOf(labels map[string]string) string { return labels["job"] + "/" + labe
 
 // readScrapes finds the router's nodes and when each was scraped.
 func (g *gatherer) readScrapes(ctx context.Context) error {
-	found, err := g.ranged(ctx, "nodes", "count by (job, instance) ("+events+")", g.from, g.req.At, time.Hour)
+	found, err := g.ranged(ctx, "nodes", "count by (job, instance) ("+events+")", align(g.from, coarse), g.req.At, coarse)
 	if err != nil {
 		return err
 	}
@@ -153,6 +153,9 @@ func (g *gatherer) readScrapes(ctx context.Context) error {
 			}
 		}
 	}
+	if err := g.scrapesWithoutUp(ctx, found); err != nil {
+		return err
+	}
 	for _, s := range found {
 		name := nodeOf(s.Labels)
 		times := g.scrapes[name]
@@ -165,6 +168,38 @@ func (g *gatherer) readScrapes(ctx context.Context) error {
 	}
 	slices.SortFunc(g.ev.Nodes, func(a, b evidence.Node) int { return cmp.Compare(a.Name, b.Name) })
 	g.ev.Interval = interval(g.ev.Nodes)
+	return nil
+}
+
+// scrapesWithoutUp takes the samples of a node's own series for its scrapes where
+// the server has no up series for it: a sample is proof of a scrape, its absence
+// is none.
+func (g *gatherer) scrapesWithoutUp(ctx context.Context, found []promquery.Series) error {
+	missing := map[string]bool{}
+	for _, s := range found {
+		if name := nodeOf(s.Labels); len(g.scrapes[name]) == 0 {
+			missing[name] = true
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	var ids []string
+	for _, t := range g.req.Tenants {
+		ids = append(ids, t.ID)
+	}
+	series, err := g.raw(ctx, "scrapes, without up", events+"{"+promquery.Matcher("tenant_id", unique(ids)...)+"}",
+		g.from.Add(-margin), g.req.At)
+	if err != nil {
+		return err
+	}
+	for _, s := range series {
+		if name := nodeOf(s.Labels); missing[name] {
+			for _, x := range s.Samples {
+				g.scrapes[name] = append(g.scrapes[name], x.T.UTC())
+			}
+		}
+	}
 	return nil
 }
 

@@ -201,7 +201,34 @@ func (r *records) restarts() map[string][]time.Time {
 		slices.SortFunc(out[n], time.Time.Compare)
 		out[n] = mergeNear(out[n], 2*coarse)
 	}
+	for k, rec := range r.by {
+		for c := range counters {
+			rec.series[c] = withoutEchoes(rec.series[c], out[k.node])
+		}
+	}
 	return out
+}
+
+// withoutEchoes drops what a restart left behind: for five minutes a range query
+// repeats the last value of a series that is gone, unless it was marked stale.
+func withoutEchoes(ss []sample, restarts []time.Time) []sample {
+	for i := 1; i < len(ss); i++ {
+		if ss[i].v >= ss[i-1].v {
+			continue
+		}
+		for _, r := range restarts {
+			if d := ss[i].t.Sub(r); d < 0 || d > 3*coarse {
+				continue
+			}
+			j := i
+			for j > 0 && !ss[j-1].t.Before(r) {
+				j--
+			}
+			ss = slices.Delete(ss, j, i)
+			i = j
+		}
+	}
+	return ss
 }
 
 // mergeNear keeps the first of times that lie within d: one restart is seen by
