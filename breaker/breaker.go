@@ -71,7 +71,7 @@ type circuit struct {
 	win       window
 }
 
-// outcome records one success or failure. It is the only place that opens or
+// record takes one success or failure. It is the only place that opens or
 // closes a circuit on an outcome.
 func (c *circuit) record(now int64, failed bool, latency int64, e emitter) {
 	c.win.trim(now - c.cfg.WindowSeconds*1000)

@@ -72,9 +72,6 @@ func replayFile(t *testing.T, path string) (traces, ops int) {
 	bad := 0
 	for line := 1; sc.Scan(); line++ {
 		want := sc.Text()
-		if want == "" {
-			continue
-		}
 		if strings.HasPrefix(want, "# trace ") {
 			traces++
 			tw = newTwin()
@@ -138,9 +135,15 @@ func (tw *twin) Emit(_ breaker.Key, m breaker.Metric) {
 func (tw *twin) do(line string) (string, error) {
 	op, _, _ := strings.Cut(line, " -> ")
 	fields := strings.Fields(op)
+	if len(fields) == 0 {
+		return "", fmt.Errorf("no operation in %q", line)
+	}
 	tw.out = nil
 	result := "ok"
 	k := circuitKey()
+	if want := map[string]int{"T": 2, "A": 1, "S": 1, "F": 1}[fields[0]]; want > 0 && len(fields) != want {
+		return "", fmt.Errorf("operation %q has %d words, want %d", op, len(fields), want)
+	}
 	switch fields[0] {
 	case "T":
 		ms, err := strconv.ParseInt(fields[1], 10, 64)

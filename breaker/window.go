@@ -58,5 +58,3 @@ func (w *window) rate() float64 {
 	}
 	return float64(w.failures) / float64(w.n)
 }
-
-func (w *window) clear() { *w = window{} }

@@ -21,13 +21,12 @@ import (
 // evaluateOptions is what the flags of evaluate say.
 type evaluateOptions struct {
 	targetFlags
-	prometheus      string
-	phase           int
-	since, at       string
-	baseline        string
-	only            []string
-	explain         string
-	minOutcomesADay int
+	prometheus string
+	phase      int
+	since, at  string
+	baseline   string
+	only       []string
+	explain    string
 }
 
 const explainAll = "all"

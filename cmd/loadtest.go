@@ -3,6 +3,7 @@ package cmd
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -25,22 +26,28 @@ no router and no network.`,
   cbops loadtest --scenario error-spike -o junit`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
-			report, err := loadtest(only)
+			report, err := loadtest(only, twin, a.Now)
 			if err != nil {
 				return err
 			}
-			code := fault.OK
-			if report.Verdict != "pass" {
-				code = fault.Failed
-			}
-			return a.show(report, code)
+			return a.show(report, loadtestCode(report))
 		},
 	}
 	c.Flags().StringArrayVar(&only, "scenario", nil, "run only this scenario `NAME`, repeatable")
 	return c
 }
 
-func loadtest(only []string) (render.LoadTest, error) {
+func twin() scenario.Breaker { return breaker.NewRegistry(breaker.Options{}) }
+
+// loadtestCode is the exit code of a report: a failed scenario stops a rollout.
+func loadtestCode(r render.LoadTest) fault.Code {
+	if r.Verdict != "pass" {
+		return fault.Failed
+	}
+	return fault.OK
+}
+
+func loadtest(only []string, open func() scenario.Breaker, now func() time.Time) (render.LoadTest, error) {
 	report := render.LoadTest{Meta: render.NewMeta("LoadTest"), Verdict: "pass", Scenarios: []scenario.Result{}}
 	var names []string
 	for _, s := range scenario.All() {
@@ -55,7 +62,7 @@ func loadtest(only []string) (render.LoadTest, error) {
 		if len(only) > 0 && !slices.Contains(only, s.Name) {
 			continue
 		}
-		r := s.Run(func() scenario.Breaker { return breaker.NewRegistry(breaker.Options{}) })
+		r := s.Run(open, now)
 		if r.Verdict != "pass" {
 			report.Verdict = "fail"
 		}

@@ -32,7 +32,7 @@ func (r *rehearsal) run(ctx context.Context) error {
 	if err := r.pass("seven days", fmt.Sprintf("Seven virtual days of traffic, breaker off: %s to %s.", day(r.start), day(enabled)), enabled); err != nil {
 		return err
 	}
-	r.step(ctx, "apply "+canary, "The first canary gets the guide's phase-1 policy. It has 90 requests a minute.", fault.OK,
+	r.step(ctx, "apply "+canary, "The first canary gets the phase-1 policy. It has 90 requests a minute.", fault.OK,
 		r.loadedEnabled(canary, true), "apply", "-f", "phase1.json", "--tenant", canary, "--policy", demoPolicy, "--yes")
 	r.step(ctx, "apply "+noisy, "So does the second. It has 3 requests a minute.", fault.OK,
 		r.loadedEnabled(noisy, true), "apply", "-f", "phase1.json", "--tenant", noisy, "--policy", demoPolicy, "--yes")

@@ -79,7 +79,7 @@ func (a *app) readEvaluation(file string) (criteria.Evaluation, error) {
 		if err != nil {
 			return e, fault.Wrap(fault.Usage, err, "save one with: cbops evaluate … -o json > evaluation.json")
 		}
-		defer f.Close()
+		defer func() { _ = f.Close() }() // only read
 		in = f
 	}
 	b, err := io.ReadAll(io.LimitReader(in, maxEvaluation+1))

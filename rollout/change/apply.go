@@ -68,7 +68,7 @@ func (e *Engine) CheckHold(ref router.Ref, doc []byte) error {
 	}
 	var hints []string
 	for _, h := range holds {
-		hints = append(hints, "lift it when the cause is gone: cbops resume "+h.Scope.String()+` --reason "…"`)
+		hints = append(hints, "lift it when the cause is gone: cbops resume "+h.String()+` --reason "…"`)
 	}
 	return fault.Hint(fault.Wrap(fault.Failed, &HeldError{Ref: ref, Holds: holds}), hints...)
 }

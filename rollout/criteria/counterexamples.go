@@ -151,7 +151,7 @@ func insert(c *evidence.Circuit, times ...time.Time) {
 // within its epoch.
 func full(pts []evidence.Point) evidence.Point {
 	out := pts[len(pts)-1]
-	for i := len(pts) - 1; i >= 0 && pts[i].Epoch == out.Epoch && !(out.HasOutcomes && out.HasTransitions); i-- {
+	for i := len(pts) - 1; i >= 0 && pts[i].Epoch == out.Epoch && (!out.HasOutcomes || !out.HasTransitions); i-- {
 		p := pts[i]
 		if !out.HasOutcomes && p.HasOutcomes {
 			out.Success, out.Failure, out.FailFast = p.Success, p.Failure, p.FailFast

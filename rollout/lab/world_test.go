@@ -110,7 +110,7 @@ func TestSameSeedSameHistory(t *testing.T) {
 		check(t, w.Advance(start().Add(6*time.Hour)))
 		return w.Router().Exposition("node-1:9001")
 	}
-	if history(1) != history(1) {
+	if first, again := history(1), history(1); first != again {
 		t.Error("the same seed made two histories")
 	}
 	if history(1) == history(2) {

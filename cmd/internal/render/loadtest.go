@@ -19,8 +19,11 @@ func (l LoadTest) Page() Page {
 	failed, requests := 0, 0
 	var deviations []string
 	for _, s := range l.Scenarios {
-		row := Row{Mark: Good, Name: s.Name, Text: fmt.Sprintf("%s: %d of %d checks, %d requests, ends %s",
+		row := Row{Mark: Good, Name: s.Name, Seconds: s.DurationMS / 1000, Text: fmt.Sprintf("%s: %d of %d checks, %d requests, ends %s",
 			s.Title, len(s.Checks), len(s.Checks), s.Requests, s.FinalState)}
+		if !s.TargetMet {
+			row.Text += fmt.Sprintf(" (took %.0f ms, target %d)", s.DurationMS, s.TargetMS)
+		}
 		requests += s.Requests
 		bad := 0
 		for _, c := range s.Checks {
