@@ -234,7 +234,7 @@ func (o open) peers(from, to time.Time) share {
 	var s share
 	var weight float64
 	tenants := map[string]bool{}
-	add := func(c *evidence.Circuit, before evidence.Interval) {
+	add := func(c *evidence.Circuit, before evidence.Interval, bin time.Duration) {
 		if c.Provider != o.c.Provider || c.Tenant == o.t.ID {
 			return
 		}
@@ -248,7 +248,7 @@ func (o open) peers(from, to time.Time) share {
 		if d.Failure > 0 {
 			tenants[c.Tenant] = true
 		}
-		b := evidence.BaselineOf(c, before)
+		b := evidence.BaselineIn(c, before, bin)
 		if b.Outcomes > 0 {
 			// One common baseline, weighted by who was seen now.
 			s.base.PUp += n * b.PUp
@@ -259,11 +259,11 @@ func (o open) peers(from, to time.Time) share {
 		}
 	}
 	for i := range o.ev.Others {
-		add(&o.ev.Others[i], o.t.Baseline)
+		add(&o.ev.Others[i], o.t.Baseline, time.Hour) // read hourly, so that a fleet can be
 	}
 	for i := range o.ev.Tenants {
 		for j := range o.ev.Tenants[i].Circuits {
-			add(&o.ev.Tenants[i].Circuits[j], o.ev.Tenants[i].Baseline)
+			add(&o.ev.Tenants[i].Circuits[j], o.ev.Tenants[i].Baseline, 5*time.Minute)
 		}
 	}
 	if weight > 0 {

@@ -122,8 +122,12 @@ type Bin struct {
 	Span time.Duration
 }
 
+// longBin is how far a long bin may reach beyond itself: two coarse steps.
+const longBin = 10 * time.Minute
+
 // Bins cuts [from, to] into bins of the given width. Bins for which no outcomes
-// were read, or which bridge a gap of more than 2.5 widths, are left out.
+// were read, or which bridge a gap, are left out: more than 2.5 widths of a short
+// bin, more than ten minutes beyond a long one.
 func (c *Circuit) Bins(from, to time.Time, width time.Duration) []Bin {
 	var bins []Bin
 	has := func(p *Point) bool { return p.HasOutcomes }
@@ -133,7 +137,7 @@ func (c *Circuit) Bins(from, to time.Time, width time.Duration) []Bin {
 			continue
 		}
 		span := c.Points[b].T.Sub(c.Points[a].T)
-		if span > width*5/2 {
+		if span > max(min(width*5/2, width+longBin), width) {
 			continue
 		}
 		d := c.Delta(t, t.Add(width))

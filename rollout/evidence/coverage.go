@@ -26,6 +26,10 @@ const measuredShare = 0.9
 // nodes, or without a known interval, nothing is measured.
 func Coverage(nodes []Node, gaps []Gap, since, at time.Time, interval time.Duration) Measured {
 	var m Measured
+	// A node that was retired before the bake owes it no scrapes.
+	nodes = slices.DeleteFunc(slices.Clone(nodes), func(n Node) bool {
+		return len(n.Scrapes) > 0 && n.Scrapes[len(n.Scrapes)-1].Before(since)
+	})
 	if interval <= 0 || len(nodes) == 0 {
 		if at.After(since) {
 			m.Gaps = append(m.Gaps, Gap{Interval: Interval{since, at}, Reason: "no scrape of the router was found"})

@@ -53,6 +53,8 @@ const (
 	// samples are read around one.
 	coarse = 5 * time.Minute
 	near   = 20 * time.Minute
+	// longest bounds how much of one episode is read of other tenants.
+	longest = 6 * time.Hour
 	// margin is read before the baseline, so that its first bin has a start.
 	margin = 10 * time.Minute
 )
@@ -316,11 +318,14 @@ func around(times []time.Time, from, to, latest time.Time) []evidence.Interval {
 		}
 		out = append(out, w)
 	}
+	if latest.IsZero() {
+		return out
+	}
 	// The end is always read raw: whether something is open now, and asked now.
 	tail := evidence.Interval{From: latest.Add(-near), To: to}
 	if n := len(out) - 1; n >= 0 && !tail.From.After(out[n].To) {
 		out[n].To = to
-	} else if !latest.IsZero() {
+	} else {
 		out = append(out, tail)
 	}
 	return out
@@ -336,10 +341,16 @@ func (g *gatherer) readOthers(ctx context.Context) error {
 		for i := range t.Circuits {
 			for _, ep := range evidence.Episodes(&t.Circuits[i], t.Since, g.req.At) {
 				providers = append(providers, ep.Provider)
-				times = append(times, ep.Opened.To)
+				end := g.req.At
 				if ep.Closed != nil {
-					times = append(times, ep.Closed.To)
+					end = ep.Closed.To
 				}
+				// The whole episode, up to a bound, and its end: when the provider was
+				// back is asked of others too.
+				for t := ep.Opened.To; t.Before(end) && t.Sub(ep.Opened.To) < longest; t = t.Add(near) {
+					times = append(times, t)
+				}
+				times = append(times, end)
 			}
 		}
 	}

@@ -215,3 +215,55 @@ func TestDocumentedDialect(t *testing.T) {
 		t.Fatalf("dialect %q", ev.Dialect)
 	}
 }
+
+// Two restarts within minutes: an open in each epoch is an episode of its own.
+func TestTwoRestartsCloseTogether(t *testing.T) {
+	f := newFixture(t)
+	f.node("n1")
+	at := f.since.Add(3 * time.Hour)
+	f.scrapes(transition("n1", "closed", "open"), at, at.Add(2*time.Minute), one)
+	f.scrapes(transition("n1", "closed", "open"), at.Add(6*time.Minute), at.Add(8*time.Minute), one)
+	ev := f.gather()
+	if n := len(ev.Nodes[0].Restarts); n != 2 {
+		t.Errorf("%d restarts, want 2", n)
+	}
+	eps := f.episodes(ev)
+	if len(eps) != 2 || !eps[0].Lost || !eps[1].Lost {
+		t.Fatalf("want two episodes, each lost to a restart, got %+v", eps)
+	}
+}
+
+// NaN in a transition counter is no absence: no restart, no second open.
+func TestNaNInTransitionsIsNoRestart(t *testing.T) {
+	f := newFixture(t)
+	f.node("n1")
+	at := f.since.Add(-3 * time.Hour)
+	nan := func(m int) float64 {
+		if m >= 1700 && m < 1704 {
+			return math.NaN()
+		}
+		return 1
+	}
+	f.scrapes(transition("n1", "closed", "open"), at, f.at, nan)
+	f.scrapes(transition("n1", "open", "half_open"), at.Add(time.Minute), f.at, nan)
+	f.scrapes(transition("n1", "half_open", "closed"), at.Add(2*time.Minute), f.at, nan)
+	ev := f.gather()
+	if n := len(ev.Nodes[0].Restarts); n != 0 {
+		t.Errorf("%d restarts, want none", n)
+	}
+	if eps := f.episodes(ev); len(eps) != 0 {
+		t.Fatalf("want no episode, got %+v", eps)
+	}
+}
+
+// A node that left before the bake owes it no scrapes.
+func TestRetiredNodeDoesNotBlock(t *testing.T) {
+	f := newFixture(t)
+	f.node("n1")
+	f.scrapes(on("n0", "__name__", "up"), f.start, f.start.Add(5*time.Hour), one)
+	f.scrapes(event("n0", "success"), f.start, f.start.Add(5*time.Hour), func(m int) float64 { return float64(m) })
+	ev := f.gather()
+	if m := evidence.Coverage(ev.Nodes, ev.Gaps, f.since, f.at, ev.Interval); m.Hours < 11 {
+		t.Fatalf("measured %d hours", m.Hours)
+	}
+}

@@ -21,6 +21,9 @@ func (r *records) points(k key, rec *record, restarts []time.Time) []evidence.Po
 	for t := range marks {
 		times[t] = true
 	}
+	for _, t := range r.bad[k] {
+		delete(times, t.UnixMilli()) // half of that scrape is not known: no point, not a carried value
+	}
 	sorted := make([]int64, 0, len(times))
 	for t := range times {
 		sorted = append(sorted, t)

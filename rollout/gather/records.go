@@ -175,10 +175,13 @@ func (r *records) circuits() (cs []evidence.Circuit, documented bool) {
 	return cs, r.documented && !r.anyTransition
 }
 
-// restarts finds, per node, the first sample after each restart: a counter fell,
-// or a series of transitions was absent at scrapes and came back.
+// restarts finds, per node, the first scrape after each restart: a counter fell,
+// or a series of transitions was absent at scrapes: every counter of a node
+// vanishes only by a restart. Transitions are read at every scrape and date a
+// restart exactly; outcomes are read in coarse steps and only add what those missed.
 func (r *records) restarts() map[string][]time.Time {
-	out := map[string][]time.Time{}
+	exact, late := map[string][]time.Time{}, map[string][]time.Time{}
+	latest := r.g.latest()
 	for k, rec := range r.by {
 		for c := range counters {
 			slices.SortFunc(rec.series[c], func(a, b sample) int { return a.t.Compare(b.t) })
@@ -186,20 +189,33 @@ func (r *records) restarts() map[string][]time.Time {
 			ss := rec.series[c]
 			for i := 1; i < len(ss); i++ {
 				switch {
+				case c >= cCO && r.absent(k, ss[i-1].t, ss[i].t):
+					exact[k.node] = append(exact[k.node], r.g.nextScrape(k.node, ss[i-1].t))
+				case ss[i].v < ss[i-1].v && c >= cCO:
+					exact[k.node] = append(exact[k.node], ss[i].t)
 				case ss[i].v < ss[i-1].v:
-					out[k.node] = append(out[k.node], ss[i].t)
-				case c >= cCO && r.g.scrapedBetween(k.node, ss[i-1].t, ss[i].t):
-					// The target was scraped and the series was not there: every counter
-					// of a node vanishes only by a restart. The restart was before the
-					// first scrape without it.
-					out[k.node] = append(out[k.node], r.g.nextScrape(k.node, ss[i-1].t))
+					late[k.node] = append(late[k.node], ss[i].t)
 				}
+			}
+			// A series that never came back ended with a restart too.
+			if n := len(ss); c >= cCO && n > 0 && r.absent(k, ss[n-1].t, latest.Add(time.Millisecond)) {
+				exact[k.node] = append(exact[k.node], r.g.nextScrape(k.node, ss[n-1].t))
 			}
 		}
 	}
-	for n := range out {
-		slices.SortFunc(out[n], time.Time.Compare)
-		out[n] = mergeNear(out[n], 2*coarse)
+	out := map[string][]time.Time{}
+	for n, ts := range exact {
+		slices.SortFunc(ts, time.Time.Compare)
+		out[n] = slices.CompactFunc(ts, time.Time.Equal)
+	}
+	for n, ts := range late {
+		slices.SortFunc(ts, time.Time.Compare)
+		for _, t := range ts {
+			known := slices.ContainsFunc(out[n], func(x time.Time) bool { d := t.Sub(x); return d >= 0 && d <= 2*coarse+r.g.ev.Interval })
+			if !known {
+				out[n] = unionTimes(out[n], []time.Time{t})
+			}
+		}
 	}
 	for k, rec := range r.by {
 		for c := range counters {
@@ -207,6 +223,19 @@ func (r *records) restarts() map[string][]time.Time {
 		}
 	}
 	return out
+}
+
+// absent: strictly between a and b there were at least two successful scrapes of
+// the node at which the circuit's counters were not there at all. A scrape with a
+// value that is not a number was there.
+func (r *records) absent(k key, a, b time.Time) bool {
+	n := r.g.scrapesBetween(k.node, a, b)
+	for _, t := range r.bad[k] {
+		if t.After(a) && t.Before(b) {
+			n--
+		}
+	}
+	return n >= 2
 }
 
 // withoutEchoes drops what a restart left behind: for five minutes a range query
@@ -231,31 +260,18 @@ func withoutEchoes(ss []sample, restarts []time.Time) []sample {
 	return ss
 }
 
-// mergeNear keeps the first of times that lie within d: one restart is seen by
-// many series, each at its own next sample.
-func mergeNear(ts []time.Time, d time.Duration) []time.Time {
-	var out []time.Time
-	for _, t := range ts {
-		if n := len(out); n > 0 && t.Sub(out[n-1]) < d {
-			continue
-		}
-		out = append(out, t)
-	}
-	return out
-}
-
 func unionTimes(a, b []time.Time) []time.Time {
 	a = append(a, b...)
 	slices.SortFunc(a, time.Time.Compare)
 	return slices.CompactFunc(a, time.Time.Equal)
 }
 
-// scrapedBetween: at least two successful scrapes strictly between a and b.
-func (g *gatherer) scrapedBetween(node string, a, b time.Time) bool {
+// scrapesBetween counts the successful scrapes strictly between a and b.
+func (g *gatherer) scrapesBetween(node string, a, b time.Time) int {
 	s := g.scrapes[node]
 	i := sort.Search(len(s), func(i int) bool { return s[i].After(a) })
 	j := sort.Search(len(s), func(i int) bool { return !s[i].Before(b) })
-	return j-i >= 2
+	return j - i
 }
 
 func (g *gatherer) nextScrape(node string, t time.Time) time.Time {
