@@ -229,10 +229,18 @@ func (s share) healthy(alpha float64) bool {
 	return s.n >= minOutcomes && !s.failing(alpha)
 }
 
+// seen is one circuit of another tenant in an interval.
+type seen struct {
+	c      *evidence.Circuit
+	before evidence.Interval
+	bin    time.Duration
+	n      float64
+}
+
 // peers sums the outcomes of every other tenant on the same provider.
 func (o open) peers(from, to time.Time) share {
 	var s share
-	var weight float64
+	var all []seen
 	tenants := map[string]bool{}
 	add := func(c *evidence.Circuit, before evidence.Interval, bin time.Duration) {
 		if c.Provider != o.c.Provider || c.Tenant == o.t.ID {
@@ -248,15 +256,7 @@ func (o open) peers(from, to time.Time) share {
 		if d.Failure > 0 {
 			tenants[c.Tenant] = true
 		}
-		b := evidence.BaselineIn(c, before, bin)
-		if b.Outcomes > 0 {
-			// One common baseline, weighted by who was seen now.
-			s.base.PUp += n * b.PUp
-			s.base.Rho += n * b.Rho
-			s.base.P += n * b.P
-			s.base.Outcomes += b.Outcomes
-			weight += n
-		}
+		all = append(all, seen{c, before, bin, n})
 	}
 	for i := range o.ev.Others {
 		add(&o.ev.Others[i], o.t.Baseline, time.Hour) // read hourly, so that a fleet can be
@@ -266,11 +266,32 @@ func (o open) peers(from, to time.Time) share {
 			add(&o.ev.Tenants[i].Circuits[j], o.ev.Tenants[i].Baseline, 5*time.Minute)
 		}
 	}
-	if weight > 0 {
-		s.base.PUp, s.base.Rho, s.base.P = s.base.PUp/weight, s.base.Rho/weight, s.base.P/weight
-	}
 	s.failingTenants = len(tenants)
+	if s.n >= minOutcomes && s.f >= minFailures && s.f/s.n < 0.5 {
+		s.base = pooled(all) // only here does a baseline decide
+	}
 	return s
+}
+
+// pooled is one baseline for several circuits, weighted by who was seen.
+func pooled(all []seen) evidence.Baseline {
+	var sum evidence.Baseline
+	var weight float64
+	for _, x := range all {
+		b := evidence.BaselineIn(x.c, x.before, x.bin)
+		if b.Outcomes == 0 {
+			continue
+		}
+		sum.PUp += x.n * b.PUp
+		sum.Rho += x.n * b.Rho
+		sum.P += x.n * b.P
+		sum.Outcomes += b.Outcomes
+		weight += x.n
+	}
+	if weight > 0 {
+		sum.PUp, sum.Rho, sum.P = sum.PUp/weight, sum.Rho/weight, sum.P/weight
+	}
+	return sum
 }
 
 // small prints a probability or a rare count without pretending to digits.
