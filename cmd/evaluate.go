@@ -125,7 +125,7 @@ func (a *app) evaluate(ctx context.Context, o evaluateOptions) (criteria.Evaluat
 		}
 		req.Tenants = append(req.Tenants, gather.TenantRequest{ID: t, Since: since, Config: cfg})
 	}
-	client, err := promquery.New(promquery.Options{URL: url, Transport: a.Transport, Now: a.Now})
+	client, err := promquery.New(promquery.Options{URL: url, Transport: a.Transport, Sleep: a.Sleep})
 	if err != nil {
 		return none, fault.Wrap(fault.Usage, err)
 	}

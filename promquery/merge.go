@@ -3,7 +3,9 @@ package promquery
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,10 +22,18 @@ func newMerger() *merger { return &merger{by: map[string]*Series{}} }
 
 var errHistogram = errors.New("a native histogram came back where plain samples were asked for")
 
+// errNoResult is valid JSON in the form of an answer, with nothing in it.
+var errNoResult = errors.New("the answer holds no result: not Prometheus, or a broken proxy before it")
+
 func (m *merger) add(v model.Value) error {
 	switch v := v.(type) {
+	case nil:
+		return errNoResult
 	case model.Vector:
 		for _, s := range v {
+			if s == nil {
+				return errNoResult
+			}
 			if s.Histogram != nil {
 				return errHistogram
 			}
@@ -31,6 +41,9 @@ func (m *merger) add(v model.Value) error {
 		}
 	case model.Matrix:
 		for _, s := range v {
+			if s == nil {
+				return errNoResult
+			}
 			if len(s.Histograms) > 0 {
 				return errHistogram
 			}
@@ -61,26 +74,41 @@ func (m *merger) put(metric model.Metric, values []model.SamplePair) {
 func identity(metric model.Metric) string {
 	var pairs []string
 	for k, v := range metric {
-		pairs = append(pairs, string(k)+"\x00"+string(v))
+		pairs = append(pairs, strconv.Quote(string(k))+strconv.Quote(string(v)))
 	}
 	slices.Sort(pairs)
-	return strings.Join(pairs, "\x01")
+	return strings.Join(pairs, ",")
 }
 
-func (m *merger) series() []Series {
+// series returns what was put together, and how many samples contradicted one of
+// the same time: then neither is known to be right, and both are left out.
+func (m *merger) series() (out []Series, dropped int) {
 	keys := make([]string, 0, len(m.by))
 	for k := range m.by {
 		keys = append(keys, k)
 	}
 	slices.Sort(keys)
-	out := make([]Series, 0, len(keys))
+	out = make([]Series, 0, len(keys))
 	for _, k := range keys {
 		s := m.by[k]
 		slices.SortStableFunc(s.Samples, func(a, b Sample) int { return a.T.Compare(b.T) })
-		s.Samples = slices.CompactFunc(s.Samples, func(a, b Sample) bool { return sameMS(a.T, b.T) })
+		kept := s.Samples[:0]
+		for i := 0; i < len(s.Samples); {
+			j, same := i+1, true
+			for ; j < len(s.Samples) && sameMS(s.Samples[i].T, s.Samples[j].T); j++ {
+				same = same && math.Float64bits(s.Samples[i].V) == math.Float64bits(s.Samples[j].V)
+			}
+			if same {
+				kept = append(kept, s.Samples[i])
+			} else {
+				dropped += j - i
+			}
+			i = j
+		}
+		s.Samples = kept
 		out = append(out, *s)
 	}
-	return out
+	return out, dropped
 }
 
 func sameMS(a, b time.Time) bool { return a.UnixMilli() == b.UnixMilli() }

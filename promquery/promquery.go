@@ -44,7 +44,6 @@ type Options struct {
 	MaxBytes int64
 	// Timeout bounds one query; 0 for two minutes.
 	Timeout time.Duration
-	Now     func() time.Time
 }
 
 // Sample is a value at a time.
@@ -83,6 +82,9 @@ func New(opt Options) (*Client, error) {
 	u, err := url.Parse(opt.URL)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, fault.New(fault.Usage, "not the URL of a Prometheus server: want http://HOST:PORT or https://HOST")
+	}
+	if opt.Transport == nil {
+		return nil, fault.New(fault.Usage, "no transport to ask Prometheus by")
 	}
 	if opt.MaxBytes <= 0 {
 		opt.MaxBytes = defaultMaxBytes
@@ -125,15 +127,15 @@ func (c *Client) Raw(ctx context.Context, selector string, from, to time.Time) (
 	if to.Before(from) {
 		return Answer{}, fault.New(fault.Usage, "a query's interval ends before it begins")
 	}
+	// Prometheus keeps whole milliseconds.
+	from, to = from.Truncate(time.Millisecond), to.Truncate(time.Millisecond)
 	var parts []part
 	for begin := from.Add(-time.Millisecond); begin.Before(to); begin = begin.Add(chunk) {
 		end := begin.Add(chunk)
 		if end.After(to) {
 			end = to
 		}
-		// Whole milliseconds: Prometheus keeps no finer time.
-		ms := (end.Sub(begin) + time.Millisecond - 1) / time.Millisecond
-		parts = append(parts, part{at: end, expr: fmt.Sprintf("%s[%dms]", selector, ms)})
+		parts = append(parts, part{at: end, expr: fmt.Sprintf("%s[%dms]", selector, end.Sub(begin).Milliseconds())})
 	}
 	return c.collect(ctx, selector, parts)
 }
@@ -190,12 +192,16 @@ func (c *Client) collect(ctx context.Context, expr string, parts []part) (Answer
 		}
 		a.Warnings = append(a.Warnings, warnings...)
 		if err := m.add(v); err != nil {
-			return Answer{}, fault.New(fault.Environment, "%s: query %s: %w", c.server, q, err)
+			return Answer{}, fault.Hint(fault.New(fault.Environment, "%s does not answer like Prometheus: %w", c.server, err),
+				"is "+c.server+" a Prometheus?")
 		}
 	}
 	slices.Sort(a.Warnings)
 	a.Warnings = slices.Compact(a.Warnings)
-	a.Series = m.series()
+	var dropped int
+	if a.Series, dropped = m.series(); dropped > 0 {
+		a.Warnings = append(a.Warnings, fmt.Sprintf("%d samples of the same time contradict each other and were left out", dropped))
+	}
 	for _, s := range a.Series {
 		a.Samples += len(s.Samples)
 	}
@@ -210,7 +216,7 @@ func (c *Client) classify(err error) error {
 	hint := "is " + c.server + " a Prometheus, and is it up?"
 	switch {
 	case errors.Is(err, errTooLarge):
-		return fault.Hint(fault.New(fault.Environment, "%s: the answer is larger than %d MiB", c.server, c.opt.MaxBytes>>20), "judge fewer tenants at once")
+		return fault.Hint(fault.New(fault.Environment, "%s: the answer is larger than %d bytes", c.server, c.opt.MaxBytes), "judge fewer tenants at once")
 	case errors.As(err, &apiErr):
 		detail := c.redact(firstLine(apiErr.Detail))
 		switch apiErr.Type {
@@ -234,6 +240,7 @@ func (c *Client) redact(s string) string {
 	if u, err := url.Parse(c.opt.URL); err == nil {
 		if u.User != nil {
 			s = strings.ReplaceAll(s, u.User.String()+"@", "")
+			s = strings.ReplaceAll(s, u.User.Username()+":***@", "") // as net/url redacts it
 			if p, ok := u.User.Password(); ok && p != "" {
 				s = strings.ReplaceAll(s, p, "***")
 			}
@@ -336,6 +343,9 @@ func Matcher(name string, values ...string) string { return matcher(name, "=", "
 func NotMatcher(name string, values ...string) string { return matcher(name, "!=", "!~", values) }
 
 func matcher(name, one, many string, values []string) string {
+	if len(values) == 0 {
+		return name + one + strconv.Quote("\x00") // no value: nothing matches it, not everything without the label
+	}
 	if len(values) == 1 {
 		return name + one + strconv.Quote(values[0])
 	}

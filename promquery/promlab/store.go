@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -67,16 +68,18 @@ func keyOf(lset map[string]string) string {
 	n := 0
 	for k, v := range lset {
 		names = append(names, k)
-		n += len(k) + len(v) + 2
+		n += len(k) + len(v) + 8
 	}
 	slices.Sort(names)
 	var b strings.Builder
 	b.Grow(n)
 	for _, k := range names {
+		b.WriteString(strconv.Itoa(len(k)))
+		b.WriteByte(' ')
 		b.WriteString(k)
-		b.WriteByte(0)
+		b.WriteString(strconv.Itoa(len(lset[k])))
+		b.WriteByte(' ')
 		b.WriteString(lset[k])
-		b.WriteByte(1)
 	}
 	return b.String()
 }
@@ -103,8 +106,11 @@ func (ms *memSeries) append(t int64, v float64) error {
 // Each calls f for every series, sorted by labels.
 func (s *Store) Each(f func(lset map[string]string, samples func(yield func(t time.Time, v float64) bool))) {
 	for _, ms := range s.all() {
+		s.mu.RLock()
+		e := ms.between(-1<<62, 1<<62)
+		s.mu.RUnlock()
 		f(ms.lset.Map(), func(yield func(time.Time, float64) bool) {
-			it := ms.between(-1<<62, 1<<62).Iterator(nil)
+			it := e.Iterator(nil)
 			for it.Next() == chunkenc.ValFloat {
 				if t, v := it.At(); !yield(time.UnixMilli(t).UTC(), v) {
 					return

@@ -61,7 +61,7 @@ func (f *fixture) node(name string) {
 
 func (f *fixture) gather() *evidence.Evidence {
 	f.t.Helper()
-	c, err := promquery.New(promquery.Options{URL: "http://prometheus.example", Now: func() time.Time { return f.at },
+	c, err := promquery.New(promquery.Options{URL: "http://prometheus.example",
 		Transport: promlab.Transport(promlab.NewServer(f.store, promlab.Options{Now: func() time.Time { return f.at }}))})
 	if err != nil {
 		f.t.Fatal(err)

@@ -68,12 +68,24 @@ func misspelt(key string) string {
 	}[key]
 }
 
+// maxIssues bounds what is reported of one document: a place is found by reading
+// the document up to it, and nobody mends the hundredth before the first.
+const maxIssues = 100
+
 type linter struct {
 	d      *Document
 	issues []Issue
 }
 
+func (l *linter) full() bool { return len(l.issues) > maxIssues }
+
 func (l *linter) add(s Severity, off int, hint, format string, args ...any) {
+	switch {
+	case l.full():
+		return
+	case len(l.issues) == maxIssues:
+		s, hint, format, args = Error, "mend the ones above first", "more than %d issues; the rest is not listed", []any{maxIssues}
+	}
 	l.issues = append(l.issues, Issue{Place: l.d.place(off), Severity: s, Message: fmt.Sprintf(format, args...), Hint: hint, off: off})
 }
 
@@ -84,6 +96,9 @@ func (d *Document) Lint(tenant, policyID string) []Issue {
 	l := &linter{d: d}
 	known := topLevel()
 	for _, m := range d.root.members {
+		if l.full() {
+			break
+		}
 		if !slices.Contains(known, m.key) {
 			if near := nearest(m.key, known); near != "" {
 				l.add(Error, m.keyStart, fmt.Sprintf("did you mean %q? The router drops unknown keys silently", near), "unknown key %q", m.key)
@@ -229,6 +244,9 @@ func (l *linter) breaker(cb *node) {
 		names = append(names, f.name)
 	}
 	for _, m := range cb.members {
+		if l.full() {
+			return
+		}
 		i := slices.Index(names, m.key)
 		if i < 0 {
 			hint := "the router ignores this key; it reads " + strings.Join(names, ", ")

@@ -100,38 +100,76 @@ func jsonBytes(doc Document) ([]byte, error) {
 	return buf.Bytes(), nil
 }
 
-// yamlBytes goes by way of JSON, so that names and omissions are the same in
-// both; JSON is YAML, and only its style is changed.
+// yamlBytes goes by way of JSON, so that names, order and omissions are the same
+// in both.
 func yamlBytes(doc Document) ([]byte, error) {
 	b, err := jsonBytes(doc)
 	if err != nil {
 		return nil, err
 	}
-	var node yaml.Node
-	if err := yaml.Unmarshal(b, &node); err != nil {
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.UseNumber()
+	node, err := yamlNode(dec)
+	if err != nil {
 		return nil, fmt.Errorf("cannot encode the result as YAML: %w", err)
 	}
-	blockStyle(&node)
 	var buf bytes.Buffer
 	enc := yaml.NewEncoder(&buf)
 	enc.SetIndent(2)
-	if err := enc.Encode(&node); err != nil {
+	if err := enc.Encode(node); err != nil {
 		return nil, fmt.Errorf("cannot encode the result as YAML: %w", err)
 	}
 	return buf.Bytes(), nil
 }
 
-func blockStyle(n *yaml.Node) {
-	if len(n.Content) > 0 {
-		n.Style = 0
-	} else if n.Kind == yaml.ScalarNode && n.Tag == "!!str" {
-		// Quotes stay where the plain word would mean something else.
-		n.Style = 0
-		if strings.ContainsAny(n.Value, "\n") {
+// yamlNode reads one JSON value. YAML's own parser does not take all of JSON:
+// raw control characters such as U+007F and keys of more than 1024 characters.
+func yamlNode(dec *json.Decoder) (*yaml.Node, error) {
+	t, err := dec.Token()
+	if err != nil {
+		return nil, err
+	}
+	switch v := t.(type) {
+	case json.Delim:
+		n := &yaml.Node{Kind: yaml.SequenceNode}
+		if v == '{' {
+			n.Kind = yaml.MappingNode
+		}
+		for dec.More() { // in an object, keys and values take turns
+			child, err := yamlNode(dec)
+			if err != nil {
+				return nil, err
+			}
+			n.Content = append(n.Content, child)
+		}
+		_, err := dec.Token()
+		return n, err
+	case string:
+		n := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: v}
+		if !plainYAML(v) {
 			n.Style = yaml.DoubleQuotedStyle
 		}
+		return n, nil
+	case nil:
+		return &yaml.Node{Kind: yaml.ScalarNode, Value: "null"}, nil
+	default: // bool, json.Number
+		return &yaml.Node{Kind: yaml.ScalarNode, Value: fmt.Sprint(v)}, nil
 	}
-	for _, c := range n.Content {
-		blockStyle(c)
+}
+
+// plainYAML reports whether a string needs no quotes in any YAML: a letter first,
+// nothing that structures a document, and no word that YAML 1.1 takes for a
+// bool or a null.
+func plainYAML(s string) bool {
+	switch strings.ToLower(s) {
+	case "", "y", "n", "yes", "no", "on", "off", "true", "false", "null":
+		return false
 	}
+	for i, r := range s {
+		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+		if !letter && (i == 0 || !strings.ContainsRune("0123456789 _-./(),", r)) {
+			return false
+		}
+	}
+	return !strings.HasSuffix(s, " ")
 }

@@ -1,0 +1,18 @@
+module github.com/cbops/cbops/internal/bench
+
+go 1.26.7
+
+replace github.com/cbops/cbops => ../..
+
+require (
+	github.com/cbops/cbops v0.0.0-00010101000000-000000000000
+	github.com/failsafe-go/failsafe-go v0.9.8
+	github.com/sony/gobreaker/v2 v2.4.0
+	github.com/spf13/cobra v1.10.2
+)
+
+require (
+	github.com/bits-and-blooms/bitset v1.24.4 // indirect
+	github.com/inconshreveable/mousetrap v1.1.0 // indirect
+	github.com/spf13/pflag v1.0.10 // indirect
+)
