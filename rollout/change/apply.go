@@ -39,7 +39,7 @@ type HeldError struct {
 // Error implements error.
 func (h *HeldError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s is held", h.Ref)
+	fmt.Fprintf(&b, "%s is on hold", h.Ref)
 	for i, x := range h.Holds {
 		if i > 0 {
 			b.WriteString("; and")
@@ -48,7 +48,7 @@ func (h *HeldError) Error() string {
 			fmt.Fprintf(&b, " by a hold that cannot be read, which holds everything (%s)", x.Unreadable)
 			continue
 		}
-		fmt.Fprintf(&b, ": rollback of %s by %s at %s", x.Scope, x.By, x.At.UTC().Format("2006-01-02 15:04:05 MST"))
+		fmt.Fprintf(&b, " since %s, by %s", x.At.UTC().Format("2006-01-02 15:04 MST"), x.By)
 		if x.Reason != "" {
 			fmt.Fprintf(&b, ", reason: %s", x.Reason)
 		}
