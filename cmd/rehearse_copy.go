@@ -90,12 +90,3 @@ func copyTree(from, to string) error {
 		return fault.Wrap(fault.Environment, os.WriteFile(target, b, 0o600))
 	})
 }
-
-// policiesArg is the policy root as one would type it in the plan's directory.
-func (r *rehearsal) policiesArg() string {
-	rel, err := filepath.Rel(r.dir, r.policies.Root())
-	if err != nil {
-		return r.policies.Root()
-	}
-	return rel
-}

@@ -25,9 +25,8 @@ func (r *rehearsal) run(ctx context.Context) error {
 	enabled := r.start.AddDate(0, 0, baselineDays)
 	end := enabled.AddDate(0, 0, bakeDays)
 	since := enabled.Format(time.RFC3339)
-	policies := r.policiesArg()
 
-	r.step(ctx, "validate", "Are plan and policies right?", fault.OK, nil, "validate", policies)
+	r.step(ctx, "validate", "Are plan and policies right?", fault.OK, contains("3 files", "0 errors"), "validate")
 	r.step(ctx, "loadtest", "Does the breaker do what the guide says? The four scenarios.", fault.OK, nil, "loadtest")
 	if err := r.pass("seven days", fmt.Sprintf("Seven virtual days of traffic, breaker off: %s to %s.", day(r.start), day(enabled)), enabled); err != nil {
 		return err

@@ -122,7 +122,7 @@ func Summarize(results []PolicyResult) Summary {
 }
 
 // NotMeasured is what is known about cleared circuits without an admin API.
-const NotMeasured = "not measured: a disabled breaker keeps its circuits in memory (ROUTER.md §3); " +
+const NotMeasured = "not measured: a disabled breaker keeps its circuits in memory; " +
 	"without an admin API only a restart of the router is sure to clear them"
 
 func (e *Engine) nodes() []string {
