@@ -125,7 +125,7 @@ func Contradictions(c *Circuit, cfg Config, since time.Time, interval time.Durat
 		if bad == 2 {
 			out = append(out, Contradiction{p.T, "the transitions do not chain: the totals give no single state"})
 		}
-		if prev != nil && prev.Epoch == p.Epoch && p.CO > prev.CO && p.WindowRequests == prev.WindowRequests {
+		if prev != nil && prev.Epoch == p.Epoch && p.CO > prev.CO && !windowGrows(c, i, prev.WindowRequests) {
 			out = append(out, Contradiction{p.T, "a closed to open transition without growth of window_requests_total"})
 		}
 		prev = p
@@ -152,6 +152,25 @@ func Contradictions(c *Circuit, cfg Config, since time.Time, interval time.Durat
 		last = p
 	}
 	return out
+}
+
+// windowGrows: window_requests_total grew at point i or at the transition point
+// after it, since a scrape may fall between the two emissions. A deployment that
+// exports no window totals at all contradicts nothing.
+func windowGrows(c *Circuit, i int, before float64) bool {
+	slack := 1
+	for j := i; j < len(c.Points) && slack >= 0; j++ {
+		p := &c.Points[j]
+		if !p.HasTransitions {
+			continue
+		}
+		if p.Epoch != c.Points[i].Epoch || p.WindowRequests > before {
+			return true
+		}
+		slack--
+	}
+	last := c.Points[len(c.Points)-1]
+	return last.WindowRequests == 0 && before == 0 || slack >= 0
 }
 
 // sane: exactly one of C, O, H is 1 and each is 0 or 1.
