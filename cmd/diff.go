@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -60,6 +61,13 @@ func (a *app) diff(policies, file string, ref router.Ref) (render.Diff, error) {
 	if err != nil {
 		return none, err
 	}
+	refs, err := dir.List()
+	if !slices.Contains(refs, ref) {
+		if err != nil {
+			return none, err
+		}
+		return none, fault.Hint(fault.New(fault.Usage, "no policy %s in %s", ref, t.Shown), "see: cbops validate "+t.Shown)
+	}
 	raw, err := dir.Read(ref)
 	if err != nil {
 		return none, err
@@ -70,6 +78,10 @@ func (a *app) diff(policies, file string, ref router.Ref) (render.Diff, error) {
 	}
 	merged, changed, err := policy.Merge(doc, fragment)
 	if err != nil {
+		return none, err
+	}
+	// What apply would refuse is no clean difference here either.
+	if _, err := a.lintResult(dir.Path(ref), merged, ref); err != nil {
 		return none, err
 	}
 	return render.NewDiff(dir.Path(ref), policy.Diff(dir.Path(ref), raw, merged), changed), nil

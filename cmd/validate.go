@@ -130,8 +130,11 @@ func (v *validation) root(path, shown string) error {
 	defer func() { _ = dir.Close() }() // only read
 	dir = dir.ShownAs(shown)
 	refs, err := dir.List()
-	if err != nil {
+	if err != nil && len(refs) == 0 {
 		return err
+	}
+	if err != nil { // one bad tenant does not hide what is wrong with the others
+		v.broken(shown, err)
 	}
 	if len(refs) == 0 {
 		return fault.Hint(fault.New(fault.Usage, "%s: no policy in it: nothing was checked", shown), "a policy root holds <tenant>/<policy>.json")

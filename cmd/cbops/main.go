@@ -17,6 +17,8 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// The first signal asks; a second one ends the process whatever it is doing.
+	context.AfterFunc(ctx, stop)
 	code := cmd.Main(ctx, state(), os.Args[1:])
 	stop()
 	os.Exit(code)

@@ -102,6 +102,7 @@ func Wrap(code Code, err error, hints ...string) error {
 // Hint attaches hints to err: each a sentence or a command for the reader's next step.
 // A nil err stays nil.
 func Hint(err error, hints ...string) error {
+	hints = slices.DeleteFunc(slices.Clone(hints), func(h string) bool { return h == "" })
 	if err == nil || len(hints) == 0 {
 		return err
 	}

@@ -123,6 +123,11 @@ func nonEmpty(s ...string) []string {
 }
 
 func load(path string) (*Plan, []Problem, error) {
+	// A pipe or a device in a plan's place would block for ever, and a rollback
+	// never waits.
+	if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() {
+		return nil, nil, fault.New(fault.Usage, "cannot read the plan: %s is not a regular file", path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, nil, fault.Wrap(fault.Usage, fmt.Errorf("cannot read the plan: %w", err))
@@ -147,6 +152,9 @@ func Parse(path string, raw []byte) (*Plan, []Problem, error) {
 			return nil, nil, fault.New(fault.Usage, "%s:1:1: the plan is empty", path)
 		}
 		return nil, nil, fault.New(fault.Usage, "%s: not YAML: %w", path, err)
+	}
+	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return nil, nil, fault.New(fault.Usage, "%s: more than one YAML document: a plan is one", path)
 	}
 	p := &Plan{Path: path, Dir: filepath.Dir(path), Tenants: map[string]Tenant{}, Phases: map[int]Phase{}}
 	r := &reader{}

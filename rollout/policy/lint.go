@@ -287,7 +287,7 @@ func (l *linter) field(f field, v *node) {
 	case x > f.hi && f.overflow:
 		l.add(Warning, v.start, "", "%s %s is above 1.0: it switches the error-rate trigger off", f.name, clip(v.str))
 	case x < f.low || x > f.hi:
-		l.add(Error, v.start, "", "%s %s is out of range, %g to %g", f.name, clip(v.str), f.low, f.hi)
+		l.add(Error, v.start, "", "%s %s is out of range, %.0f to %.0f", f.name, clip(v.str), f.low, f.hi)
 	}
 }
 
