@@ -62,7 +62,7 @@ func (Opens) JudgeTenant(ev *evidence.Evidence, t *evidence.Tenant, p Params) Te
 		b := *r.blocked
 		b.Episodes, b.Evidence = tf.Episodes, append(b.Evidence, tf.Evidence...)
 		if n > 0 && b.Verdict == Inconclusive {
-			b.Summary += fmt.Sprintf("; %s so far, none unexpected", plural(n, "episode"))
+			b.Summary += fmt.Sprintf("; %s so far, %d expected, %d undecided", plural(n, "episode"), n-undecided, undecided)
 		}
 		return b
 	case undecided > 0:

@@ -64,6 +64,33 @@ func TestOutageIsExpectedByRoute(t *testing.T) {
 			open(&c, from(w), 30, 5, 2*scrape, 0)
 			return c
 		}},
+		{"tail", "tail", func(w *world) evidence.Circuit {
+			// Open and closed within one scrape: the window totals do not tell them
+			// apart, and twelve of two hundred are far from the configured rate.
+			c := w.circuit("t-acme", "openai", 200, flat(0.002))
+			add(&c, from(w), func(p *evidence.Point) { p.CO++; p.OH++; p.HC++; p.WindowRequests += 300; p.Failure += 12 })
+			return c
+		}},
+		{"probes", "probes", func(w *world) evidence.Circuit {
+			// One failure opened it, and the provider failed four probes in a row.
+			c := w.circuit("t-acme", "openai", 2, flat(0.005))
+			open(&c, from(w), 1, 1, 6*scrape, 4)
+			return c
+		}},
+		{"others, partly", "others", func(w *world) evidence.Circuit {
+			// A tenth of the others' requests fails: no outage by half, but far more
+			// than their own baseline.
+			partly := func(t time.Time) float64 {
+				if d := t.Sub(from(w)); d >= -2*scrape && d <= 10*scrape {
+					return 0.15
+				}
+				return 0.005
+			}
+			w.ev.Others = append(w.ev.Others, w.circuit("t-other", "openai", 100, partly))
+			c := w.circuit("t-acme", "openai", 2, flat(0.005))
+			open(&c, from(w), 1, 1, 2*scrape, 0)
+			return c
+		}},
 		{"others", "others", func(w *world) evidence.Circuit {
 			// Too little traffic of its own to tell.
 			w.ev.Others = append(w.ev.Others, w.circuit("t-other", "openai", 60, outage(0.01, from(w).Add(-scrape), 20*time.Minute)))
