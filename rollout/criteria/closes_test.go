@@ -1,6 +1,7 @@
 package criteria_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -18,6 +19,12 @@ func TestCloses(t *testing.T) {
 			at := w.since.Add(30 * time.Hour)
 			c := w.circuit("t-acme", "openai", 60, outage(0.01, at, 11*scrape))
 			open(&c, at, 60, 31, 12*scrape, 10)
+			return c
+		}},
+		{"closed hours after the provider was back", criteria.Fail, func(w *world) evidence.Circuit {
+			at := w.since.Add(30 * time.Hour)
+			c := w.circuit("t-acme", "openai", 60, outage(0.01, at, 5*scrape))
+			open(&c, at, 60, 31, 180*scrape, 0)
 			return c
 		}},
 		{"half-open for ever", criteria.Fail, func(w *world) evidence.Circuit {
@@ -52,6 +59,9 @@ func TestCloses(t *testing.T) {
 			f := finding(w.ev, "closes-after-recovery")
 			if f.Verdict != tt.want {
 				t.Fatalf("want %s, got %s: %s %+v", tt.want, f.Verdict, f.Summary, f.Tenants)
+			}
+			if wedge := tt.name == "half-open for ever"; wedge && !strings.Contains(f.Evidence[0].Text, "wedged") {
+				t.Errorf("the wedge is not called one: %s", f.Evidence[0].Text)
 			}
 		})
 	}

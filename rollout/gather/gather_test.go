@@ -267,3 +267,31 @@ func TestRetiredNodeDoesNotBlock(t *testing.T) {
 		t.Fatalf("measured %d hours", m.Hours)
 	}
 }
+
+// warned is a source whose every raw answer carries a warning.
+type warned struct{ gather.Source }
+
+func (w warned) Raw(ctx context.Context, selector string, from, to time.Time) (promquery.Answer, error) {
+	a, err := w.Source.Raw(ctx, selector, from, to)
+	a.Warnings = append(a.Warnings, "results truncated due to limit")
+	return a, err
+}
+
+// An answer with a warning may be partial: what it covers is not measured.
+func TestAWarningIsAGap(t *testing.T) {
+	f := newFixture(t)
+	f.node("n1")
+	c, err := promquery.New(promquery.Options{URL: "http://prometheus.example",
+		Transport: promlab.Transport(promlab.NewServer(f.store, promlab.Options{Now: func() time.Time { return f.at }}))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ev, err := gather.Gather(t.Context(), warned{c}, gather.Request{At: f.at, Baseline: 23 * time.Hour,
+		Tenants: []gather.TenantRequest{{ID: "t-acme", Since: f.since}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m := evidence.Coverage(ev.Nodes, ev.Gaps, f.since, f.at, ev.Interval); m.Hours != 0 {
+		t.Fatalf("%d hours measured by partial answers", m.Hours)
+	}
+}
