@@ -150,7 +150,14 @@ func (s *server) run(w http.ResponseWriter, ctx context.Context, q promql.Query,
 		return
 	}
 	warnings, _ := res.Warnings.AsStrings(text, 10, 10)
-	answer(w, map[string]any{"resultType": res.Value.Type(), "result": res.Value}, warnings)
+	var result any = res.Value
+	switch v := res.Value.(type) { // an empty list, as Prometheus writes it, not null
+	case promql.Matrix:
+		result = append(promql.Matrix{}, v...)
+	case promql.Vector:
+		result = append(promql.Vector{}, v...)
+	}
+	answer(w, map[string]any{"resultType": res.Value.Type(), "result": result}, warnings)
 }
 
 func (s *server) matchers(r *http.Request) ([][]*labels.Matcher, error) {

@@ -8,8 +8,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cbops/cbops/promquery"
@@ -18,12 +20,8 @@ import (
 
 // Source answers queries; *promquery.Client is one.
 type Source interface {
-	// Raw returns the samples of a selector in [from, to].
-	Raw(ctx context.Context, selector string, from, to time.Time) (promquery.Answer, error)
-	// Range evaluates an expression at steps.
-	Range(ctx context.Context, expr string, from, to time.Time, step time.Duration) (promquery.Answer, error)
-	// Instant evaluates an expression at an instant.
-	Instant(ctx context.Context, expr string, at time.Time) (promquery.Answer, error)
+	Raw(ctx context.Context, q promquery.Query, visit promquery.Visit) (promquery.Answer, error)
+	Range(ctx context.Context, q promquery.Query, visit promquery.Visit) (promquery.Answer, error)
 }
 
 // TenantRequest is one tenant to be judged.
@@ -44,10 +42,11 @@ type Request struct {
 }
 
 const (
-	breakerPrefix = "router_circuit_breaker_"
-	events        = breakerPrefix + "events_total"
-	transitions   = breakerPrefix + "state_transitions_total"
-	windowTotals  = breakerPrefix + "window_(requests|failures)_total"
+	breakerPrefix  = "router_circuit_breaker_"
+	events         = breakerPrefix + "events_total"
+	transitions    = breakerPrefix + "state_transitions_total"
+	windowRequests = breakerPrefix + "window_requests_total"
+	windowFailures = breakerPrefix + "window_failures_total"
 
 	// coarse is the step of outcomes away from transitions; near is how far raw
 	// samples are read around one.
@@ -104,33 +103,59 @@ func (g *gatherer) progress(format string, args ...any) {
 
 // raw asks for raw samples and keeps the books: the query, its size, and a gap
 // for every warning, since a warned answer may be partial.
-func (g *gatherer) raw(ctx context.Context, name, selector string, from, to time.Time) ([]promquery.Series, error) {
-	a, err := g.src.Raw(ctx, selector, from, to)
-	return g.keep(name, selector, from, to, 0, a, err)
+func (g *gatherer) raw(ctx context.Context, name string, sel []promquery.Match, from, to time.Time) ([]promquery.Series, error) {
+	var out []promquery.Series
+	a, err := g.src.Raw(ctx, promquery.Query{Name: name, Select: sel, From: from, To: to, SplitBy: "tenant_id"}, collect(&out))
+	return g.keep(name, a, out, err)
 }
 
-func (g *gatherer) ranged(ctx context.Context, name, expr string, from, to time.Time, step time.Duration) ([]promquery.Series, error) {
-	a, err := g.src.Range(ctx, expr, from, to, step)
-	return g.keep(name, expr, from, to, step, a, err)
+func (g *gatherer) ranged(ctx context.Context, name string, sel []promquery.Match, wrap func(string) string, from, to time.Time, step time.Duration) ([]promquery.Series, error) {
+	var out []promquery.Series
+	a, err := g.src.Range(ctx, promquery.Query{Name: name, Select: sel, Wrap: wrap, From: from, To: to, Step: step}, collect(&out))
+	return g.keep(name, a, out, err)
 }
 
-func (g *gatherer) keep(name, expr string, from, to time.Time, step time.Duration, a promquery.Answer, err error) ([]promquery.Series, error) {
+// collect keeps whole series: what a visit is given is valid only during the call.
+func collect(to *[]promquery.Series) promquery.Visit {
+	by := map[string]int{}
+	return func(s promquery.Series) error {
+		var key strings.Builder
+		for _, k := range slices.Sorted(maps.Keys(s.Labels)) {
+			fmt.Fprintf(&key, "%q%q", k, s.Labels[k])
+		}
+		i, ok := by[key.String()]
+		if !ok {
+			i = len(*to)
+			by[key.String()] = i
+			*to = append(*to, promquery.Series{Labels: maps.Clone(s.Labels)})
+		}
+		(*to)[i].Samples = append((*to)[i].Samples, s.Samples...)
+		return nil
+	}
+}
+
+func is(label string, values ...string) promquery.Match {
+	return promquery.Match{Label: label, Values: values}
+}
+
+func (g *gatherer) keep(name string, a promquery.Answer, out []promquery.Series, err error) ([]promquery.Series, error) {
 	if err != nil {
-		return nil, fmt.Errorf("query %s: %w", name, err)
+		return nil, err
 	}
-	g.ev.Queries = append(g.ev.Queries, evidence.Query{Name: name, Expr: expr, From: from.UTC(), To: to.UTC(), Step: step,
-		Series: len(a.Series), Samples: a.Samples, Bytes: a.Bytes, Server: a.Server, Warnings: append([]string{}, a.Warnings...)})
-	for _, w := range a.Warnings {
-		g.ev.Gaps = append(g.ev.Gaps, evidence.Gap{Interval: evidence.Interval{From: from.UTC(), To: to.UTC()}, Reason: "the server warned: " + w})
+	g.ev.Queries = append(g.ev.Queries, evidence.Query{Name: name, Expr: a.Expr, From: a.From, To: a.To, Step: a.Step,
+		Series: a.Series, Samples: a.Samples, Bytes: a.Bytes, Server: a.Server, Warnings: append([]string{}, a.Warnings...)})
+	for _, w := range a.Warned {
+		g.ev.Gaps = append(g.ev.Gaps, evidence.Gap{Interval: evidence.Interval{From: w.From, To: w.To}, Reason: "the server warned: " + w.Text})
 	}
-	return a.Series, nil
+	return out, nil
 }
 
 func nodeOf(labels map[string]string) string { return labels["job"] + "/" + labels["instance"] }
 
 // readScrapes finds the router's nodes and when each was scraped.
 func (g *gatherer) readScrapes(ctx context.Context) error {
-	found, err := g.ranged(ctx, "nodes", "count by (job, instance) ("+events+")", align(g.from, coarse), g.req.At, coarse)
+	found, err := g.ranged(ctx, "nodes", []promquery.Match{is("__name__", events)},
+		func(s string) string { return "count by (job, instance) (" + s + ")" }, align(g.from, coarse), g.req.At, coarse)
 	if err != nil {
 		return err
 	}
@@ -142,7 +167,7 @@ func (g *gatherer) readScrapes(ctx context.Context) error {
 		jobs = append(jobs, s.Labels["job"])
 		instances = append(instances, s.Labels["instance"])
 	}
-	up, err := g.raw(ctx, "up", "up{"+promquery.Matcher("job", unique(jobs)...)+", "+promquery.Matcher("instance", unique(instances)...)+"}",
+	up, err := g.raw(ctx, "up", []promquery.Match{is("__name__", "up"), is("job", unique(jobs)...), is("instance", unique(instances)...)},
 		g.from.Add(-margin), g.req.At)
 	if err != nil {
 		return err
@@ -151,7 +176,7 @@ func (g *gatherer) readScrapes(ctx context.Context) error {
 		name := nodeOf(s.Labels)
 		for _, x := range s.Samples {
 			if x.V == 1 {
-				g.scrapes[name] = append(g.scrapes[name], x.T.UTC())
+				g.scrapes[name] = append(g.scrapes[name], time.UnixMilli(x.T).UTC())
 			}
 		}
 	}
@@ -190,7 +215,7 @@ func (g *gatherer) scrapesWithoutUp(ctx context.Context, found []promquery.Serie
 	for _, t := range g.req.Tenants {
 		ids = append(ids, t.ID)
 	}
-	series, err := g.raw(ctx, "scrapes, without up", events+"{"+promquery.Matcher("tenant_id", unique(ids)...)+"}",
+	series, err := g.raw(ctx, "scrapes, without up", []promquery.Match{is("__name__", events), is("tenant_id", unique(ids)...)},
 		g.from.Add(-margin), g.req.At)
 	if err != nil {
 		return err
@@ -198,7 +223,7 @@ func (g *gatherer) scrapesWithoutUp(ctx context.Context, found []promquery.Serie
 	for _, s := range series {
 		if name := nodeOf(s.Labels); missing[name] {
 			for _, x := range s.Samples {
-				g.scrapes[name] = append(g.scrapes[name], x.T.UTC())
+				g.scrapes[name] = append(g.scrapes[name], time.UnixMilli(x.T).UTC())
 			}
 		}
 	}
@@ -235,12 +260,15 @@ func (g *gatherer) readCircuits(ctx context.Context) error {
 	for _, t := range g.req.Tenants {
 		ids = append(ids, t.ID)
 	}
-	who := promquery.Matcher("tenant_id", unique(slices.Clone(ids))...)
+	who := is("tenant_id", unique(slices.Clone(ids))...)
 	from, at := g.from.Add(-margin), g.req.At
 	recs := g.newRecords()
-	for _, q := range []struct{ name, selector string }{
-		{"transitions", transitions + "{" + who + "}"},
-		{"windows", `{__name__=~"` + windowTotals + `", ` + who + "}"},
+	for _, q := range []struct {
+		name     string
+		selector []promquery.Match
+	}{
+		{"transitions", []promquery.Match{is("__name__", transitions), who}},
+		{"windows", []promquery.Match{is("__name__", windowRequests, windowFailures), who}},
 	} {
 		series, err := g.raw(ctx, q.name, q.selector, from, at)
 		if err != nil {
@@ -248,8 +276,8 @@ func (g *gatherer) readCircuits(ctx context.Context) error {
 		}
 		recs.add(series, true)
 	}
-	outcomes := events + "{" + who + "}"
-	series, err := g.ranged(ctx, "outcomes", outcomes, align(from, coarse), at, coarse)
+	outcomes := []promquery.Match{is("__name__", events), who}
+	series, err := g.ranged(ctx, "outcomes", outcomes, nil, align(from, coarse), at, coarse)
 	if err != nil {
 		return err
 	}
@@ -357,10 +385,10 @@ func (g *gatherer) readOthers(ctx context.Context) error {
 	if len(times) == 0 {
 		return nil
 	}
-	who := promquery.Matcher("provider_id", unique(providers)...) + ", " + promquery.NotMatcher("tenant_id", unique(ids)...)
-	selector := events + `{event_type=~"success|failure", ` + who + "}"
+	selector := []promquery.Match{is("__name__", events), is("event_type", "success", "failure"), is("provider_id", unique(providers)...),
+		{Label: "tenant_id", Not: true, Values: unique(ids)}}
 	recs := g.newRecords()
-	series, err := g.ranged(ctx, "others, before", selector, align(g.from, time.Hour), g.req.At, time.Hour)
+	series, err := g.ranged(ctx, "others, before", selector, nil, align(g.from, time.Hour), g.req.At, time.Hour)
 	if err != nil {
 		return err
 	}

@@ -271,9 +271,9 @@ func TestRetiredNodeDoesNotBlock(t *testing.T) {
 // warned is a source whose every raw answer carries a warning.
 type warned struct{ gather.Source }
 
-func (w warned) Raw(ctx context.Context, selector string, from, to time.Time) (promquery.Answer, error) {
-	a, err := w.Source.Raw(ctx, selector, from, to)
-	a.Warnings = append(a.Warnings, "results truncated due to limit")
+func (w warned) Raw(ctx context.Context, q promquery.Query, visit promquery.Visit) (promquery.Answer, error) {
+	a, err := w.Source.Raw(ctx, q, visit)
+	a.Warned = append(a.Warned, promquery.Warning{From: q.From, To: q.To, Text: "results truncated due to limit"})
 	return a, err
 }
 

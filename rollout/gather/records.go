@@ -96,7 +96,7 @@ func (r *records) add(series []promquery.Series, trans bool) {
 			r.by[k] = rec
 		}
 		for _, x := range s.Samples {
-			t := x.T.UTC()
+			t := time.UnixMilli(x.T).UTC()
 			if t.After(latest) {
 				continue // the newest scrape may be half written
 			}
