@@ -96,6 +96,8 @@ type Match struct {
 	Label  string
 	Not    bool
 	Values []string
+	// pattern is a regular expression in place of Values.
+	pattern string
 }
 
 // Query is one question.

@@ -124,6 +124,9 @@ func (m Match) render(values []string) string {
 	if m.Not {
 		one, many = "!=", "!~"
 	}
+	if m.pattern != "" {
+		return labelName(m.Label) + many + strconv.Quote(m.pattern)
+	}
 	values = sortedUnique(values)
 	switch len(values) {
 	case 0:
@@ -154,7 +157,7 @@ func sortedUnique(s []string) []string {
 
 // matchesNothing: a positive matcher without values; there is nothing to ask.
 func matchesNothing(ms []Match) bool {
-	return slices.ContainsFunc(ms, func(m Match) bool { return !m.Not && len(m.Values) == 0 })
+	return slices.ContainsFunc(ms, func(m Match) bool { return !m.Not && len(m.Values) == 0 && m.pattern == "" })
 }
 
 // check refuses a header that could not be sent, or would change the request.
