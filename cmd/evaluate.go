@@ -21,12 +21,12 @@ import (
 // evaluateOptions is what the flags of evaluate say.
 type evaluateOptions struct {
 	targetFlags
-	prometheus string
-	phase      int
-	since, at  string
-	baseline   string
-	only       []string
-	explain    string
+	prometheusFlags
+	phase     int
+	since, at string
+	baseline  string
+	only      []string
+	explain   string
 }
 
 const explainAll = "all"
@@ -64,9 +64,9 @@ Exit 0 passes, 1 fails, 3 is inconclusive or unmeasurable, 4 is no answer.`,
 
 // evaluateFlags are the flags that evaluate shares with ticket draft.
 func (a *app) evaluateFlags(c *cobra.Command, o *evaluateOptions) {
-	o.addTo(c)
+	o.targetFlags.addTo(c)
+	o.prometheusFlags.addTo(c)
 	f := c.Flags()
-	f.StringVar(&o.prometheus, "prometheus", "", "`URL` of Prometheus")
 	f.IntVar(&o.phase, "phase", 0, "phase `N` of the guide, 1 to 4")
 	f.StringVar(&o.since, "since", "", "when the breaker was enabled: `TIME` in RFC 3339, or a duration back from --at")
 	f.StringVar(&o.at, "at", "", "judge as of `TIME`; nothing after it is seen (default now)")
@@ -106,12 +106,9 @@ func (a *app) evaluate(ctx context.Context, o evaluateOptions) (criteria.Evaluat
 	if err != nil {
 		return none, err
 	}
-	url := o.prometheus
-	if url == "" {
-		url = tg.Prometheus
-	}
-	if url == "" {
-		return none, fault.Hint(fault.New(fault.Usage, "no Prometheus given"), "--prometheus URL, or prometheus.url in the plan")
+	servers, err := a.prometheus(o.prometheusFlags, tg.Plan)
+	if err != nil {
+		return none, err
 	}
 	tenants, err := a.judged(o, tg)
 	if err != nil {
@@ -125,11 +122,11 @@ func (a *app) evaluate(ctx context.Context, o evaluateOptions) (criteria.Evaluat
 		}
 		req.Tenants = append(req.Tenants, gather.TenantRequest{ID: t, Since: since, Config: cfg})
 	}
-	client, err := promquery.New(promquery.Options{URL: url, Transport: a.Transport, Sleep: a.Sleep})
-	if err != nil {
-		return none, fault.Wrap(fault.Usage, err)
-	}
-	ev, err := gather.Gather(ctx, client, req)
+	var ev *evidence.Evidence
+	err = servers.Do(ctx, func(ctx context.Context, c *promquery.Client) (err error) {
+		ev, err = gather.Gather(ctx, c, req)
+		return err
+	})
 	if err != nil {
 		return none, fmt.Errorf("cannot gather evidence: %w", err)
 	}

@@ -28,25 +28,26 @@ const (
 // names, of metrics without Prefix. It is believed, and checked.
 type DialectConfig struct{ Metrics, Labels map[string]string }
 
-// Check returns what is wrong with the settings by themselves, by their path.
-func (c DialectConfig) Check() map[string]string {
-	bad := map[string]string{}
+// Check returns what is wrong with the settings by themselves, sorted.
+func (c DialectConfig) Check() []string {
+	bad := []string{}
 	for k, v := range c.Metrics {
 		switch {
-		case !slices.Contains(canonicalMetrics(), strings.TrimPrefix(k, Prefix)):
-			bad["metrics."+k] = "the router has no such metric; there are " + strings.Join(slices.Sorted(slices.Values(canonicalMetrics())), ", ")
+		case !slices.Contains(CanonicalMetrics(), strings.TrimPrefix(k, Prefix)):
+			bad = append(bad, fmt.Sprintf("metrics.%s: the router has no such metric", k))
 		case !legacyMetric(v):
-			bad["metrics."+k] = "not the name of a metric"
+			bad = append(bad, fmt.Sprintf("metrics.%s: %q is not the name of a metric", k, v))
 		}
 	}
 	for k, v := range c.Labels {
 		switch {
-		case !slices.Contains(canonicalLabels(), k):
-			bad["labels."+k] = "no label of the router; there are " + strings.Join(canonicalLabels(), ", ")
+		case !slices.Contains(CanonicalLabels(), k):
+			bad = append(bad, fmt.Sprintf("labels.%s: the router has no such label", k))
 		case !legacyLabel(v) || v == nameLabel:
-			bad["labels."+k] = "not the name of a label"
+			bad = append(bad, fmt.Sprintf("labels.%s: %q is not the name of a label", k, v))
 		}
 	}
+	slices.Sort(bad)
 	return bad
 }
 
@@ -155,7 +156,7 @@ func (x *detection) metrics(ctx context.Context) error {
 			by[short] = append(by[short], n)
 		}
 	}
-	for _, short := range canonicalMetrics() {
+	for _, short := range CanonicalMetrics() {
 		set := cmp.Or(x.h.Config.Metrics[short], x.h.Config.Metrics[Prefix+short])
 		candidates := by[short]
 		switch {

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -356,7 +357,9 @@ func TestDialectConfigCheck(t *testing.T) {
 		Metrics: map[string]string{"events_total": "a b", "event_total": "x", "state": "ok:name", "router_circuit_breaker_error_rate": "e"},
 		Labels:  map[string]string{"tenant_id": "a-b", "tenant": "x", "from": "__name__", "to": "t"},
 	}.Check()
-	if len(bad) != 5 || bad["metrics.events_total"] == "" || bad["metrics.event_total"] == "" || bad["labels.tenant_id"] == "" || bad["labels.tenant"] == "" || bad["labels.from"] == "" {
-		t.Errorf("%v", bad)
+	want := []string{`labels.from: "__name__" is not the name of a label`, `labels.tenant: the router has no such label`, `labels.tenant_id: "a-b" is not the name of a label`,
+		`metrics.event_total: the router has no such metric`, `metrics.events_total: "a b" is not the name of a metric`}
+	if !slices.Equal(bad, want) {
+		t.Errorf("%q", bad)
 	}
 }

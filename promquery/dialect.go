@@ -18,15 +18,14 @@ const (
 	Documented = "documented"
 )
 
-// canonicalMetrics are the breaker's metrics without Prefix, in the order in which
-// detection looks for them: what is more special comes first.
-func canonicalMetrics() []string {
+// CanonicalMetrics are the names of the breaker's metrics, without Prefix.
+func CanonicalMetrics() []string {
 	return []string{"timeout_transitions_total", "timeout_remaining_ms", "window_requests_total", "window_failures_total",
 		"trigger_reason", "error_rate", "state_transitions_total", "events_total", "state"}
 }
 
-// canonicalLabels are the labels that have a meaning.
-func canonicalLabels() []string {
+// CanonicalLabels are the labels that have a meaning.
+func CanonicalLabels() []string {
 	return []string{"tenant_id", "provider_id", "event_type", "from", "to", "state", "reason", "transition_type", "job", "instance"}
 }
 

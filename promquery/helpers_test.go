@@ -1,6 +1,7 @@
 package promquery_test
 
 import (
+	"compress/gzip"
 	"context"
 	"fmt"
 	"io"
@@ -100,3 +101,5 @@ func (c *counter) max(n int64) {
 		}
 	}
 }
+
+func gzipWriter(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) }

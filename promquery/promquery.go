@@ -182,7 +182,7 @@ func New(opt Options) (*Client, error) {
 	if opt.Transport == nil {
 		return nil, fault.New(fault.Usage, "no transport to ask Prometheus by")
 	}
-	if err := opt.TenantHeader.check(); err != nil {
+	if err := opt.TenantHeader.Check(); err != nil {
 		return nil, err
 	}
 	opt.fill()

@@ -160,8 +160,9 @@ func matchesNothing(ms []Match) bool {
 	return slices.ContainsFunc(ms, func(m Match) bool { return !m.Not && len(m.Values) == 0 && m.pattern == "" })
 }
 
-// check refuses a header that could not be sent, or would change the request.
-func (h Header) check() error {
+// Check refuses a header that could not be sent, or would change the request; the
+// zero value is fine.
+func (h Header) Check() error {
 	if h == (Header{}) {
 		return nil
 	}

@@ -49,9 +49,6 @@ type Router struct {
 	ManagedBy string
 }
 
-// Prometheus says whom to ask.
-type Prometheus struct{ URL string }
-
 // Tenant is what is known of a tenant.
 type Tenant struct {
 	Owner    string
@@ -219,12 +216,10 @@ func (r *reader) plan(n *yaml.Node, p *Plan) {
 				"nodes": r.list(&p.Router.Nodes), "managedBy": r.text(&p.Router.ManagedBy),
 			})
 		},
-		"prometheus": func(n *yaml.Node) {
-			r.fields(n, "prometheus", map[string]func(*yaml.Node){"url": r.text(&p.Prometheus.URL)})
-		},
-		"tenants":  func(n *yaml.Node) { r.tenants(n, p) },
-		"phases":   func(n *yaml.Node) { r.phases(n, p) },
-		"criteria": func(n *yaml.Node) { r.criteria(n, p) },
+		"prometheus": func(n *yaml.Node) { r.prometheus(n, &p.Prometheus) },
+		"tenants":    func(n *yaml.Node) { r.tenants(n, p) },
+		"phases":     func(n *yaml.Node) { r.phases(n, p) },
+		"criteria":   func(n *yaml.Node) { r.criteria(n, p) },
 	})
 	if version != "cbops/v1" {
 		r.bad(n, "", "apiVersion is %q, this cbops reads \"cbops/v1\"", version)
