@@ -195,6 +195,10 @@ func ready(ev *evidence.Evidence, t *evidence.Tenant, p Params) readiness {
 			Summary: summary, Needs: needs, Evidence: append([]Fact{}, facts...), Episodes: []EpisodeFinding{}}
 		return r
 	}
+	if p := ev.Dialect.Problems; len(p) > 0 {
+		return block(Unmeasurable, "", "which series are the router's is not known: "+p[0],
+			"a setting in the plan: see docs/prometheus.md", facts(p)...)
+	}
 	if len(t.Circuits) == 0 {
 		return block(Unmeasurable, "",
 			"no router_circuit_breaker_events_total series for tenant "+t.ID,
@@ -249,6 +253,14 @@ func ready(ev *evidence.Evidence, t *evidence.Tenant, p Params) readiness {
 			"more traffic, or a lower criteria.minOutcomesPerDay in the plan")
 	}
 	return r
+}
+
+func facts(texts []string) []Fact {
+	var out []Fact
+	for _, t := range texts {
+		out = append(out, Fact{Text: t})
+	}
+	return out
 }
 
 func hasOutcomes(t *evidence.Tenant) bool {
