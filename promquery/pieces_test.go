@@ -98,8 +98,8 @@ func world(t testing.TB) *promlab.Store {
 	s := promlab.NewStore()
 	for tenant := range 7 {
 		for _, kind := range []string{"success", "failure"} {
-			for i := range 500 {
-				at := start.Add(time.Duration(i)*7*time.Minute + time.Duration(tenant)*137*time.Millisecond)
+			for i := range 250 {
+				at := start.Add(time.Duration(i)*14*time.Minute + time.Duration(tenant)*137*time.Millisecond)
 				if err := s.Append(map[string]string{"__name__": "events", "tenant_id": fmt.Sprintf("t-%d", tenant), "kind": kind}, at, float64(i*tenant)+0.25); err != nil {
 					t.Fatal(err)
 				}
@@ -159,7 +159,7 @@ func TestForcedSplits(t *testing.T) {
 	h := promlab.NewServer(world(t), promlab.Options{Now: func() time.Time { return start }})
 	tenants := []string{"t-0", "t-1", "t-2", "t-3", "t-4", "t-5", "t-6"}
 	ask := func(t *rapid.T, c *promquery.Client, raw bool, wrap func(string) string) (promquery.Answer, data) {
-		q := promquery.Query{Name: "events", SplitBy: "tenant_id", From: start.Add(time.Hour), To: start.Add(50 * time.Hour),
+		q := promquery.Query{Name: "events", SplitBy: "tenant_id", From: start.Add(time.Hour), To: start.Add(26 * time.Hour),
 			Select: metric("events", promquery.Match{Label: "tenant_id", Values: tenants})}
 		got := data{}
 		f := c.Raw
@@ -190,13 +190,13 @@ func TestForcedSplits(t *testing.T) {
 			"exceeded chunks limit: rpc error: code = Code(422) desc = limit 2 violated (got 3)",
 			"", // each limit in its own words
 		}).Draw(t, "says")}
-		s.span = time.Duration(rapid.Int64Range(int64(time.Hour), int64(60*time.Hour)).Draw(t, "span"))
-		s.steps = rapid.IntRange(1, 300).Draw(t, "steps")
+		s.span = time.Duration(rapid.Int64Range(int64(5*time.Hour), int64(60*time.Hour)).Draw(t, "span"))
+		s.steps = rapid.IntRange(20, 300).Draw(t, "steps")
 		s.values = rapid.IntRange(0, 7).Draw(t, "values")
 		if c, err = promquery.New(promquery.Options{
 			URL: "http://lab", Transport: s,
-			Chunk:       time.Duration(rapid.Int64Range(int64(time.Hour), int64(60*time.Hour)).Draw(t, "chunk")),
-			Points:      rapid.IntRange(1, 300).Draw(t, "points"),
+			Chunk:       time.Duration(rapid.Int64Range(int64(5*time.Hour), int64(60*time.Hour)).Draw(t, "chunk")),
+			Points:      rapid.IntRange(30, 300).Draw(t, "points"),
 			Concurrency: rapid.IntRange(1, 6).Draw(t, "concurrency"),
 		}); err != nil {
 			t.Fatal(err)
