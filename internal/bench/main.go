@@ -1,6 +1,7 @@
 // Command bench compares cbops with named peers, on this machine and in one go:
-// the breaker twin with two Go circuit breakers in the same binary, and the
-// start of cbops with that of a bare cobra program. It is a module of its own so
+// the breaker twin with two Go circuit breakers in the same binary, the reading of
+// Prometheus' answers with other ways to read them, and the start of cbops with
+// that of a bare cobra program. It is a module of its own so
 // that the peers are no dependencies of cbops.
 //
 // Slowness is reported, never an error: it fails only where something could not
@@ -14,6 +15,13 @@ import (
 )
 
 func main() {
+	if done, err := child(os.Args[1:]); done {
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	fmt.Printf("%s %s/%s, GOMAXPROCS %d\n", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0))
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -23,6 +31,9 @@ func main() {
 
 func run() error {
 	if err := compareBreakers(os.Stdout); err != nil {
+		return err
+	}
+	if err := compareAnswers(os.Stdout); err != nil {
 		return err
 	}
 	return compareProcesses(os.Stdout)
