@@ -6,6 +6,8 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -94,6 +96,24 @@ func TestHTTPConfig(t *testing.T) {
 		if (err == nil) != (c.says == "") || err != nil && (!strings.Contains(err.Error(), c.says) || promquery.IsUnavailable(err) || fault.CodeOf(err) != fault.Environment || strings.Contains(err.Error(), "tok-")) {
 			t.Errorf("%s: %v", c.name, err)
 		}
+	}
+}
+
+// A server that wants a client certificate is not down, and says what it wants.
+func TestClientCertificateWanted(t *testing.T) {
+	a := testApp(t)
+	s := httptest.NewUnstartedServer(http.NotFoundHandler())
+	s.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
+	defer s.Close()
+	a.write(t, "http.yml", "tls_config: {insecure_skip_verify: true}\n")
+	g, err := a.prometheus(prometheusFlags{urls: []string{s.URL}, config: "http.yml"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := asked(t, g); err == nil || promquery.IsUnavailable(err) || !strings.Contains(err.Error(), "certificate required") {
+		t.Errorf("err %v", err)
 	}
 }
 

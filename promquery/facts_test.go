@@ -237,3 +237,26 @@ func TestSkew(t *testing.T) {
 		t.Errorf("the lab's clock: %+v %v", s, err)
 	}
 }
+
+// A server that says nothing of what it left out is asked for one more.
+func TestTruncationIsNoticed(t *testing.T) {
+	url := server(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.FormValue("limit") != "2" {
+			t.Errorf("limit %s", r.FormValue("limit"))
+		}
+		if strings.HasSuffix(r.URL.Path, "/values") {
+			fmt.Fprint(w, `{"status":"success","data":["a","b"]}`)
+			return
+		}
+		fmt.Fprint(w, `{"status":"success","data":[{"a":"1"},{"a":"2"}]}`)
+	})
+	sel := [][]promquery.Match{metric("up")}
+	sets, err := client(t, url).LabelSets(t.Context(), sel, start, start, 1)
+	if err != nil || !sets.Truncated || len(sets.Sets) != 1 {
+		t.Errorf("%+v %v", sets, err)
+	}
+	values, err := client(t, url).LabelValues(t.Context(), "a", sel, start, start, 1)
+	if err != nil || !values.Truncated || len(values.Values) != 1 {
+		t.Errorf("%+v %v", values, err)
+	}
+}
