@@ -162,7 +162,10 @@ func (d *decoder) data(key []byte) error {
 		d.hasResult = true
 		return d.array(d.series)
 	case "stats":
-		return d.stats()
+		begin := d.at()
+		err := d.stats()
+		d.to.stats += d.at() - begin
+		return err
 	}
 	return d.skip(2)
 }

@@ -30,6 +30,8 @@ type piece struct {
 	at              map[*labelSet]int // index in runs
 	warnings, infos []string
 	cost            int64
+	// stats is how many bytes the server's own statistics took.
+	stats int64
 	// dropped counts samples that contradicted one of the same time.
 	dropped int
 }

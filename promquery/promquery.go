@@ -137,7 +137,7 @@ type Answer struct {
 	// Requests counts what was sent, Retries the ones of them that repeated a
 	// failed one; Planned is what would have been sent without any limit met.
 	Requests, Planned, Retries int
-	// Bytes of decoded bodies.
+	// Bytes of decoded bodies, without the server's own statistics.
 	Bytes int64
 	// Digest identifies the samples, whatever their order and pieces: the SHA-256,
 	// in hexadecimal, over the sorted SHA-256 sums of all series, each over its labels
