@@ -175,7 +175,10 @@ func TestNoPost(t *testing.T) {
 		}
 	}
 	asked := 0
-	_, err := client(t, server(t, func(w http.ResponseWriter, _ *http.Request) { asked++; http.Error(w, "no access", 403) })).Instant(t.Context(), up, data{}.visit)
+	_, err := client(t, server(t, func(w http.ResponseWriter, _ *http.Request) {
+		asked++
+		http.Error(w, "no access", http.StatusForbidden)
+	})).Instant(t.Context(), up, data{}.visit)
 	if asked != 2 || err == nil || !strings.Contains(err.Error(), "wants other credentials: 403 Forbidden: no access") || promquery.IsUnavailable(err) {
 		t.Errorf("asked %d times: %v", asked, err)
 	}
