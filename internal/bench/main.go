@@ -1,8 +1,8 @@
-// Command bench compares cbops with named peers, on this machine and in one go:
-// the breaker twin with Go circuit breakers in the same binary, the start of cbops
-// with that of a bare cobra program, and the reading of a fleet's evidence with
-// reading the same answers raw. It is a module of its own so that the peers are no
-// dependencies of cbops.
+// Command bench compares cbops with named peers, on this machine and in one go: the
+// breaker twin with Go circuit breakers in the same binary, the reading of
+// Prometheus' answers and of a fleet's evidence with other ways to read them, and
+// the start of cbops with that of a bare cobra program. It is a module of its own
+// so that the peers are no dependencies of cbops.
 //
 // Slowness is reported, never an error: it fails only where something could not
 // be measured.
@@ -10,13 +10,14 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"runtime"
 )
 
 func main() {
-	if len(os.Args) == 4 && os.Args[1] == "read-fleet" { // a process of its own, to measure its memory
-		if err := readFleetHere(os.Stdout, os.Args[2], os.Args[3]); err != nil {
+	if done, err := child(os.Args[1:]); done {
+		if err != nil {
 			fmt.Fprintln(os.Stderr, "bench:", err)
 			os.Exit(1)
 		}
@@ -30,11 +31,15 @@ func main() {
 }
 
 func run() error {
-	if err := compareBreakers(os.Stdout); err != nil {
-		return err
+	for _, compare := range []func(io.Writer) error{
+		compareBreakers,
+		compareProcesses,
+		compareAnswers,
+		compareFleets,
+	} {
+		if err := compare(os.Stdout); err != nil {
+			return err
+		}
 	}
-	if err := compareProcesses(os.Stdout); err != nil {
-		return err
-	}
-	return compareFleets(os.Stdout)
+	return nil
 }
