@@ -16,7 +16,6 @@ import (
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
-	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/template"
 )
 
@@ -32,7 +31,7 @@ const (
 // time has one hand.
 type Evaluator struct {
 	engine *Engine
-	in     storage.Queryable
+	in     Queryable
 	out    *Store
 	group  Group
 	rules  []*evaluated
@@ -89,6 +88,9 @@ func NewEvaluator(engine *Engine, in, out *Store, group Group) (*Evaluator, erro
 	}
 	return ev, nil
 }
+
+// Queryable is what the rules see: both stores.
+func (ev *Evaluator) Queryable() Queryable { return ev.in }
 
 // Eval evaluates every rule at one instant; instants must rise. Only a context
 // that ended is an error: what is wrong with a rule is told to observe, which may

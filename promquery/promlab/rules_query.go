@@ -25,6 +25,9 @@ const (
 	maxInner = 100_000
 )
 
+// Queryable is what an expression is evaluated over; *Store is one.
+type Queryable = storage.Queryable
+
 // Engine evaluates expressions over stores at given instants. It is safe for
 // concurrent use.
 type Engine struct {
@@ -101,7 +104,7 @@ func inner(n parser.Node, step time.Duration) float64 {
 
 // Instant evaluates an expression at one instant. A scalar is a vector of one
 // sample without labels, as for a rule.
-func (e *Engine) Instant(ctx context.Context, q storage.Queryable, expr string, at time.Time) (promql.Vector, error) {
+func (e *Engine) Instant(ctx context.Context, q Queryable, expr string, at time.Time) (promql.Vector, error) {
 	qry, err := e.engine.NewInstantQuery(ctx, q, nil, expr, at)
 	if err != nil {
 		return nil, err
@@ -123,7 +126,7 @@ func (e *Engine) Instant(ctx context.Context, q storage.Queryable, expr string, 
 
 // Range evaluates an expression at from, from+step, … up to to. Series are sorted
 // by their labels. Native histograms are refused: the store holds none.
-func (e *Engine) Range(ctx context.Context, q storage.Queryable, expr string, from, to time.Time, step time.Duration) (promql.Matrix, error) {
+func (e *Engine) Range(ctx context.Context, q Queryable, expr string, from, to time.Time, step time.Duration) (promql.Matrix, error) {
 	if step <= 0 || to.Before(from) {
 		return nil, errors.New("a range needs a step above 0 and an end after its begin")
 	}
@@ -169,7 +172,7 @@ func (s both) Querier(mint, maxt int64) (storage.Querier, error) {
 // until hides what is later than an instant, as it is hidden from a server that
 // evaluates then.
 type until struct {
-	q  storage.Queryable
+	q  Queryable
 	at time.Time
 }
 

@@ -2,10 +2,10 @@ package promlab
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/prometheus/common/model"
-	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 )
@@ -93,29 +93,28 @@ func (ev *Evaluator) separable() bool {
 		} else {
 			later = append(later, alertsMetric, forStateMetric)
 		}
-		if looksAhead(r.expr) || selectsAny(r.expr, later) {
+		if looksAhead(r.expr) || slices.ContainsFunc(later, func(m string) bool { return Selects(r.expr, m) }) {
 			return false
 		}
 	}
 	return true
 }
 
-// selectsAny reports whether an expression could select one of the metrics.
-func selectsAny(expr parser.Expr, metrics []string) bool {
+// Selects reports whether an expression could select the metric.
+func Selects(expr parser.Expr, metric string) bool {
 	found := false
 	parser.Inspect(expr, func(n parser.Node, _ []parser.Node) error {
 		if vs, ok := n.(*parser.VectorSelector); ok {
-			for _, m := range metrics {
-				found = found || namesMatch(vs.LabelMatchers, m)
-			}
+			found = found || CouldSelect(vs, metric)
 		}
 		return nil
 	})
 	return found
 }
 
-func namesMatch(ms []*labels.Matcher, metric string) bool {
-	for _, m := range ms {
+// CouldSelect reports whether a selector could select the metric, by its name.
+func CouldSelect(vs *parser.VectorSelector, metric string) bool {
+	for _, m := range vs.LabelMatchers {
 		if m.Name == model.MetricNameLabel && !m.Matches(metric) {
 			return false
 		}

@@ -1,0 +1,269 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/cbops/cbops/promquery/promlab"
+	"github.com/cbops/cbops/rollout/criteria"
+)
+
+// ServerRule is a rule as a server says it has it.
+type ServerRule struct {
+	promlab.Rule
+	Group    string
+	Interval time.Duration
+	// Health is "ok", "err" or "unknown", as the server says; "" where nobody asked it.
+	Health    string
+	LastError string
+}
+
+// AlertInput is what is known of a server's rules.
+type AlertInput struct {
+	Rules []ServerRule
+	// Known: Rules is all there is. Otherwise the server's rules could not be read,
+	// and whether a documented alert is loaded is not known.
+	Known bool
+}
+
+// AlertFinding is what was found about one alert.
+type AlertFinding struct {
+	Name string `json:"name"`
+	// Group of the server's rule; "" for one that is not loaded.
+	Group string `json:"group"`
+	// Loaded is "yes", "no" or "unknown"; Health is the server's word.
+	Loaded string `json:"loaded"`
+	Health string `json:"health"`
+	// Documented: ROUTER.md §5 describes it. Reconstructed: the tried expression was
+	// written here after a description in words.
+	Documented    bool   `json:"documented"`
+	Reconstructed bool   `json:"reconstructed"`
+	Required      bool   `json:"required"`
+	Intent        string `json:"intent"`
+	Severity      string `json:"severity"`
+	// Expr is what was tried: the server's where it is loaded.
+	Expr string `json:"expr"`
+	For  string `json:"for"`
+	// Fires, Silent, Resolves: it can fire where it should; it is silent on a good
+	// day; what fired ended. Resolves is absent where it never fired.
+	Fires    bool  `json:"fires"`
+	Silent   bool  `json:"silent"`
+	Resolves *bool `json:"resolves,omitempty"`
+
+	Verdict criteria.Verdict `json:"verdict"`
+	Summary string           `json:"summary"`
+	Reasons []Reason         `json:"reasons"`
+	Notes   []string         `json:"notes"`
+	Trials  []Trial          `json:"trials"`
+	// Replacement is absent where none is needed or known.
+	Replacement *Replacement `json:"replacement,omitempty"`
+}
+
+// Replacement is an expression to put in place of a documented one, in the dialect.
+type Replacement struct {
+	Expr     string `json:"expr"`
+	For      string `json:"for"`
+	Severity string `json:"severity"`
+	Note     string `json:"note"`
+	// Proven: the engine saw it fire where it must, stay silent where it must, and
+	// resolve. Otherwise Doubt says what it did.
+	Proven bool    `json:"proven"`
+	Doubt  string  `json:"doubt,omitempty"`
+	Trials []Trial `json:"trials"`
+}
+
+// AlertReport is what was found about a server's alerts.
+type AlertReport struct {
+	Dialect string         `json:"dialect"`
+	Alerts  []AlertFinding `json:"alerts"`
+}
+
+// Alerts tries every documented alert, and every alert of the server that reads the
+// breaker's metrics or names that look like them.
+func (p *Practice) Alerts(ctx context.Context, in AlertInput) (AlertReport, error) {
+	report := AlertReport{Dialect: p.opt.Dialect.name(), Alerts: []AlertFinding{}}
+	known := map[string]bool{}
+	for _, d := range p.opt.Dialect.catalogue() {
+		known[d.name] = true
+		loaded := in.named(d.name)
+		if len(loaded) == 0 {
+			rule := ServerRule{Rule: promlab.Rule{Alert: d.name, Expr: d.expr, For: d.hold, Labels: map[string]string{"severity": d.severity}}}
+			f, err := p.alert(ctx, in, rule, &d)
+			if err != nil {
+				return report, err
+			}
+			f.Loaded = "no"
+			if !in.Known {
+				f.Loaded = "unknown"
+			}
+			report.Alerts = append(report.Alerts, f)
+		}
+		for _, r := range loaded {
+			f, err := p.alert(ctx, in, r, &d)
+			if err != nil {
+				return report, err
+			}
+			f.Loaded = "yes"
+			report.Alerts = append(report.Alerts, f)
+		}
+	}
+	for _, r := range in.Rules {
+		if r.Alert == "" || known[r.Alert] || !p.concerns(in, r) {
+			continue
+		}
+		f, err := p.alert(ctx, in, r, nil)
+		if err != nil {
+			return report, err
+		}
+		f.Loaded = "yes"
+		report.Alerts = append(report.Alerts, f)
+	}
+	for i := range report.Alerts {
+		report.Alerts[i].sum()
+	}
+	return report, nil
+}
+
+func (in AlertInput) named(alert string) []ServerRule {
+	var out []ServerRule
+	for _, r := range in.Rules {
+		if r.Alert == alert {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// concerns reports whether a rule reads the breaker's metrics, or names that look
+// like them, itself or through recording rules.
+func (p *Practice) concerns(in AlertInput, r ServerRule) bool {
+	for _, dep := range append(in.recordedFor(p, r.Expr), r) {
+		x, err := p.engine.Check(dep.Expr)
+		if err != nil {
+			if p.opt.Dialect.lookalike(dep.Expr) {
+				return true
+			}
+			continue
+		}
+		found := false
+		walk(x, func(n parser.Node) {
+			vs, ok := n.(*parser.VectorSelector)
+			if !ok {
+				return
+			}
+			if name := nameOf(vs); name != "" {
+				found = found || p.opt.Dialect.canonicalMetric(name) != "" || p.opt.Dialect.lookalike(name)
+				return
+			}
+			for _, c := range metricNames() {
+				found = found || promlab.CouldSelect(vs, p.opt.Dialect.metric(c))
+			}
+		})
+		if found {
+			return true
+		}
+	}
+	return false
+}
+
+// recordedFor are the recording rules that an expression needs, each before those
+// that need it.
+func (in AlertInput) recordedFor(p *Practice, expr string) []ServerRule {
+	var out []ServerRule
+	taken := map[int]bool{}
+	var add func(expr string, depth int)
+	add = func(expr string, depth int) {
+		x, err := p.engine.Check(expr)
+		if err != nil || depth > 10 {
+			return
+		}
+		for i, r := range in.Rules {
+			if r.Record == "" || taken[i] || !promlab.Selects(x, r.Record) {
+				continue
+			}
+			taken[i] = true
+			add(r.Expr, depth+1)
+			out = append(out, r)
+		}
+	}
+	add(expr, 0)
+	return out
+}
+
+// alert tries one rule. d is what the documents say about it; nil for a rule of the
+// server's own, whose intent nobody knows.
+func (p *Practice) alert(ctx context.Context, in AlertInput, r ServerRule, d *documented) (AlertFinding, error) {
+	f := AlertFinding{Name: r.Alert, Group: r.Group, Health: r.Health, Expr: r.Expr, For: model.Duration(r.For).String(),
+		Severity: r.Labels["severity"], Reasons: []Reason{}, Notes: []string{}, Trials: []Trial{}}
+	want := intent{silent: []string{hHealthy}}
+	if d != nil {
+		f.Documented, f.Required, f.Reconstructed, f.Intent, want = true, d.required, d.reconstructed && r.Group == "", d.intent.text, d.intent
+		rep, err := p.replacement(ctx, *d)
+		if err != nil {
+			return f, err
+		}
+		f.Replacement = rep
+	}
+	if r.Health == "err" {
+		f.Reasons = append(f.Reasons, Reason{Unknown, "", "the server cannot evaluate it: " + oneLine(r.LastError)})
+	}
+	g := promlab.Group{Name: "practice", Interval: r.Interval}
+	deps := map[string]promlab.Rule{}
+	for _, dep := range append(in.recordedFor(p, r.Expr), r) {
+		x, notes, err := p.adapt(dep.Expr)
+		if err != nil {
+			f.Verdict, f.Summary = criteria.Fail, "cannot fire: the expression cannot be read: "+oneLine(err.Error())
+			return f, nil
+		}
+		for _, n := range notes {
+			if !slices.Contains(f.Notes, n) {
+				f.Notes = append(f.Notes, n)
+			}
+		}
+		rule := dep.Rule
+		rule.Expr, rule.Annotations = x.String(), nil
+		g.Rules = append(g.Rules, rule)
+		if rule.Record != "" {
+			deps[rule.Record] = rule
+		}
+	}
+	t, err := p.try(ctx, g, want)
+	if err != nil {
+		return f, fmt.Errorf("trying %s: %w", r.Alert, err)
+	}
+	f.Trials = t.trials
+	p.judge(ctx, &f, t, deps, want)
+	return f, nil
+}
+
+// replacement is the documented alert's replacement in the dialect, proven or not;
+// nil where the documented expression serves.
+func (p *Practice) replacement(ctx context.Context, d documented) (*Replacement, error) {
+	if d.replacement == "" {
+		return nil, nil
+	}
+	r := &Replacement{For: model.Duration(d.replacementHold).String(), Severity: d.severity, Note: d.note, Trials: []Trial{}}
+	expr, err := p.opt.Dialect.expr(d.replacement)
+	if err != nil {
+		r.Doubt = "there is none: " + err.Error()
+		return r, nil
+	}
+	r.Expr = expr
+	t, err := p.try(ctx, promlab.Group{Rules: []promlab.Rule{{Alert: d.name, Expr: expr, For: d.replacementHold}}}, d.intent)
+	if err != nil {
+		return nil, fmt.Errorf("trying the replacement of %s: %w", d.name, err)
+	}
+	r.Trials, r.Proven = t.trials, true
+	for _, tr := range t.trials {
+		if !tr.ok() {
+			r.Proven, r.Doubt = false, "in the history "+tr.History+" it does not do what it must"
+			break
+		}
+	}
+	return r, nil
+}
