@@ -17,8 +17,9 @@ import (
 const (
 	maxSamples = 5_000_000
 	maxTime    = 20 * time.Second
-	// maxExprBytes and maxNesting bound the text; people write a tenth of either.
-	maxExprBytes = 32 << 10
+	// MaxExprBytes and maxNesting bound the text of an expression; people write a
+	// tenth of either.
+	MaxExprBytes = 32 << 10
 	maxNesting   = 100
 	// maxInner bounds how often an expression evaluates a part of itself at one
 	// instant: a month of subquery at a minute is 43,200.
@@ -66,8 +67,8 @@ func (e *Engine) Check(expr string) (parser.Expr, error) {
 
 // checkText bounds an expression before it is parsed.
 func checkText(expr string) error {
-	if len(expr) > maxExprBytes {
-		return fmt.Errorf("an expression of %d bytes; at most %d are read", len(expr), maxExprBytes)
+	if len(expr) > MaxExprBytes {
+		return fmt.Errorf("an expression of %d bytes; at most %d are read", len(expr), MaxExprBytes)
 	}
 	depth, deepest := 0, 0
 	for _, c := range []byte(expr) { // brackets in strings count too: nobody quotes a hundred of them

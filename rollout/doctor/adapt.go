@@ -17,6 +17,9 @@ func (p *Practice) adapt(expr string) (parser.Expr, []string, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	if n := nodes(x); n > maxNodes {
+		return nil, nil, fmt.Errorf("an expression of %d parts; at most %d are tried", n, maxNodes)
+	}
 	d := p.opt.Dialect
 	people := []people{
 		{d.label("tenant_id"), []string{acme, bolt, dune, cove}, map[string]string{}},

@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -18,9 +19,28 @@ type ServerRule struct {
 	promlab.Rule
 	Group    string
 	Interval time.Duration
+	// Limit is the group's; 0 for none.
+	Limit int
 	// Health is "ok", "err" or "unknown", as the server says; "" where nobody asked it.
 	Health    string
 	LastError string
+}
+
+// FromGroups are the rules of rule files, as a server that loaded them would have them.
+func FromGroups(groups []promlab.Group) []ServerRule {
+	out := []ServerRule{}
+	for _, g := range groups {
+		for _, r := range g.Rules {
+			merged := maps.Clone(g.Labels)
+			if merged == nil {
+				merged = map[string]string{}
+			}
+			maps.Copy(merged, r.Labels)
+			r.Labels = merged
+			out = append(out, ServerRule{Rule: r, Group: g.Name, Interval: g.Interval, Limit: g.Limit})
+		}
+	}
+	return out
 }
 
 // AlertInput is what is known of a server's rules.
@@ -81,19 +101,24 @@ type Replacement struct {
 type AlertReport struct {
 	Dialect string         `json:"dialect"`
 	Alerts  []AlertFinding `json:"alerts"`
+	// Notes name what was not tried.
+	Notes []string `json:"notes"`
 }
+
+// maxAlerts bounds how many alerts of a server's own are tried.
+const maxAlerts = 200
 
 // Alerts tries every documented alert, and every alert of the server that reads the
 // breaker's metrics or names that look like them.
 func (p *Practice) Alerts(ctx context.Context, in AlertInput) (AlertReport, error) {
-	report := AlertReport{Dialect: p.opt.Dialect.name(), Alerts: []AlertFinding{}}
-	known := map[string]bool{}
+	report := AlertReport{Dialect: p.opt.Dialect.name(), Alerts: []AlertFinding{}, Notes: []string{}}
+	known, rs := map[string]bool{}, p.recordings(in)
 	for _, d := range p.opt.Dialect.catalogue() {
 		known[d.name] = true
 		loaded := in.named(d.name)
 		if len(loaded) == 0 {
 			rule := ServerRule{Rule: promlab.Rule{Alert: d.name, Expr: d.expr, For: d.hold, Labels: map[string]string{"severity": d.severity}}}
-			f, err := p.alert(ctx, in, rule, &d)
+			f, err := p.alert(ctx, rs, rule, &d)
 			if err != nil {
 				return report, err
 			}
@@ -104,7 +129,7 @@ func (p *Practice) Alerts(ctx context.Context, in AlertInput) (AlertReport, erro
 			report.Alerts = append(report.Alerts, f)
 		}
 		for _, r := range loaded {
-			f, err := p.alert(ctx, in, r, &d)
+			f, err := p.alert(ctx, rs, r, &d)
 			if err != nil {
 				return report, err
 			}
@@ -112,11 +137,16 @@ func (p *Practice) Alerts(ctx context.Context, in AlertInput) (AlertReport, erro
 			report.Alerts = append(report.Alerts, f)
 		}
 	}
+	tried := 0
 	for _, r := range in.Rules {
-		if r.Alert == "" || known[r.Alert] || !p.concerns(in, r) {
+		if r.Alert == "" || known[r.Alert] || !p.concerns(rs, r) {
 			continue
 		}
-		f, err := p.alert(ctx, in, r, nil)
+		if tried++; tried > maxAlerts {
+			report.Notes = append(report.Notes, fmt.Sprintf("%s was not tried: at most %d alerts of a server's own are", r.Alert, maxAlerts))
+			continue
+		}
+		f, err := p.alert(ctx, rs, r, nil)
 		if err != nil {
 			return report, err
 		}
@@ -141,8 +171,8 @@ func (in AlertInput) named(alert string) []ServerRule {
 
 // concerns reports whether a rule reads the breaker's metrics, or names that look
 // like them, itself or through recording rules.
-func (p *Practice) concerns(in AlertInput, r ServerRule) bool {
-	for _, dep := range append(in.recordedFor(p, r.Expr), r) {
+func (p *Practice) concerns(rs recordings, r ServerRule) bool {
+	for _, dep := range append(rs.neededBy(r.Expr), r) {
 		x, err := p.engine.Check(dep.Expr)
 		if err != nil {
 			if p.opt.Dialect.lookalike(dep.Expr) {
@@ -171,33 +201,88 @@ func (p *Practice) concerns(in AlertInput, r ServerRule) bool {
 	return false
 }
 
-// recordedFor are the recording rules that an expression needs, each before those
-// that need it.
-func (in AlertInput) recordedFor(p *Practice, expr string) []ServerRule {
-	var out []ServerRule
-	taken := map[int]bool{}
-	var add func(expr string, depth int)
-	add = func(expr string, depth int) {
-		x, err := p.engine.Check(expr)
-		if err != nil || depth > 10 {
-			return
-		}
-		for i, r := range in.Rules {
-			if r.Record == "" || taken[i] || !promlab.Selects(x, r.Record) {
-				continue
-			}
-			taken[i] = true
-			add(r.Expr, depth+1)
-			out = append(out, r)
+// LongestFor is the longest `for` of the rules: what PracticeOptions.Hold is to be.
+func (in AlertInput) LongestFor() time.Duration {
+	var d time.Duration
+	for _, r := range in.Rules {
+		d = max(d, r.For)
+	}
+	return d
+}
+
+// recordings finds recording rules by what they record.
+type recordings struct {
+	p     *Practice
+	rules []ServerRule
+	by    map[string][]int
+}
+
+func (p *Practice) recordings(in AlertInput) recordings {
+	rs := recordings{p, in.Rules, map[string][]int{}}
+	for i, r := range in.Rules {
+		if r.Record != "" {
+			rs.by[r.Record] = append(rs.by[r.Record], i)
 		}
 	}
-	add(expr, 0)
+	return rs
+}
+
+// maxRecordings bounds how many recording rules one alert may need.
+const maxRecordings = 50
+
+// neededBy are the recording rules that an expression needs, each before those that
+// need it.
+func (rs recordings) neededBy(expr string) []ServerRule {
+	var out []ServerRule
+	taken := map[string]bool{}
+	var add func(expr string)
+	add = func(expr string) {
+		x, err := rs.p.engine.Check(expr)
+		if err != nil {
+			return
+		}
+		for _, record := range rs.selected(x) {
+			if taken[record] || len(taken) >= maxRecordings {
+				continue
+			}
+			taken[record] = true
+			for _, i := range rs.by[record] {
+				add(rs.rules[i].Expr)
+				out = append(out, rs.rules[i])
+			}
+		}
+	}
+	add(expr)
 	return out
+}
+
+// selected are the recorded metrics that an expression could select, sorted.
+func (rs recordings) selected(x parser.Expr) []string {
+	var out []string
+	walk(x, func(n parser.Node) {
+		vs, ok := n.(*parser.VectorSelector)
+		if !ok {
+			return
+		}
+		if name := nameOf(vs); name != "" {
+			if rs.by[name] != nil {
+				out = append(out, name)
+			}
+			return
+		}
+		for record := range rs.by {
+			if promlab.CouldSelect(vs, record) {
+				out = append(out, record)
+			}
+		}
+	})
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // alert tries one rule. d is what the documents say about it; nil for a rule of the
 // server's own, whose intent nobody knows.
-func (p *Practice) alert(ctx context.Context, in AlertInput, r ServerRule, d *documented) (AlertFinding, error) {
+func (p *Practice) alert(ctx context.Context, rs recordings, r ServerRule, d *documented) (AlertFinding, error) {
 	f := AlertFinding{Name: r.Alert, Group: r.Group, Health: r.Health, Expr: r.Expr, For: model.Duration(r.For).String(),
 		Severity: r.Labels["severity"], Reasons: []Reason{}, Notes: []string{}, Trials: []Trial{}}
 	want := intent{silent: []string{hHealthy}}
@@ -212,12 +297,15 @@ func (p *Practice) alert(ctx context.Context, in AlertInput, r ServerRule, d *do
 	if r.Health == "err" {
 		f.Reasons = append(f.Reasons, Reason{Unknown, "", "the server cannot evaluate it: " + oneLine(r.LastError)})
 	}
-	g := promlab.Group{Name: "practice", Interval: r.Interval}
+	g := promlab.Group{Name: "practice", Interval: r.Interval, Limit: r.Limit}
 	deps := map[string]promlab.Rule{}
-	for _, dep := range append(in.recordedFor(p, r.Expr), r) {
+	for _, dep := range append(rs.neededBy(r.Expr), r) {
 		x, notes, err := p.adapt(dep.Expr)
 		if err != nil {
 			f.Verdict, f.Summary = criteria.Fail, "cannot fire: the expression cannot be read: "+oneLine(err.Error())
+			if _, wrong := parser.NewParser(parser.Options{}).ParseExpr(dep.Expr); wrong == nil { // too much for a trial, not for a server
+				f.Verdict, f.Summary = criteria.Unmeasurable, "was not tried: "+oneLine(err.Error())
+			}
 			return f, nil
 		}
 		for _, n := range notes {
@@ -260,8 +348,8 @@ func (p *Practice) replacement(ctx context.Context, d documented) (*Replacement,
 	}
 	r.Trials, r.Proven = t.trials, true
 	for _, tr := range t.trials {
-		if !tr.ok() {
-			r.Proven, r.Doubt = false, "in the history "+tr.History+" it does not do what it must"
+		if w := tr.wrong(); w != "" {
+			r.Proven, r.Doubt = false, "in the history "+tr.History+" it "+w
 			break
 		}
 	}

@@ -76,13 +76,18 @@ func opens(matchers, w string) string {
 	return by + "((" + s + " - (" + s + " offset " + w + ") >= 0 or " + s + ") and on (instance) group by (instance) (" + mEvents + " offset " + w + "))"
 }
 
+// opening are the matchers of a closed circuit that opens; without the label from,
+// also of a half-open one.
+func (d Dialect) opening() string {
+	if d.label("from") == "" {
+		return `to="open"`
+	}
+	return `from="closed",to="open"`
+}
+
 // openedFor holds for circuits that opened lately and have had the reason.
 func (d Dialect) openedFor(reason string) string {
-	first := `from="closed",to="open"`
-	if d.label("from") == "" {
-		first = `to="open"`
-	}
-	return opens(first, "10m") + " > 0 and on (tenant_id, provider_id) group by (tenant_id, provider_id) (" +
+	return opens(d.opening(), "10m") + " > 0 and on (tenant_id, provider_id) group by (tenant_id, provider_id) (" +
 		sel(mReason, `reason="`+reason+`"`) + ")"
 }
 

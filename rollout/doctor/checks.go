@@ -7,13 +7,13 @@ import (
 	"github.com/cbops/cbops/rollout/criteria"
 )
 
-// Checks are the lines of a diagnosis: an alert that is loaded, one that the guide
-// tells operators to watch, and one that may be loaded.
+// Checks are the lines of a diagnosis: every alert that is loaded and was tried, and
+// those that the guide tells operators to watch.
 func (r AlertReport) Checks() []Check {
 	out := []Check{}
 	ids := map[string]int{}
 	for _, f := range r.Alerts {
-		if f.Loaded == "no" && !f.Required {
+		if f.Loaded != "yes" && !f.Required {
 			continue
 		}
 		c := Check{ID: "alerts/" + f.Name, Verdict: f.Verdict, Summary: f.Summary, Evidence: []string{}, Next: []string{}}
@@ -42,6 +42,39 @@ func (f AlertFinding) fired() []string {
 		if t.Fires {
 			out = append(out, t.History)
 		}
+	}
+	return out
+}
+
+// Checks are the lines of a diagnosis: every query that is about the breaker, and every
+// other that shows nothing.
+func (r DashboardReport) Checks() []Check {
+	out := []Check{}
+	ids := map[string]int{}
+	for _, f := range r.Panels {
+		if f.Verdict == criteria.Unmeasurable && f.Returned == nil && len(f.Problems) == 0 && f.elsewhere {
+			continue
+		}
+		c := Check{ID: fmt.Sprintf("dashboards/%s/panel-%d/%s", firstOf(r.UID, "dashboard"), f.Panel, firstOf(f.RefID, "query")),
+			Verdict: f.Verdict, Summary: f.Summary, Evidence: []string{}, Next: []string{}}
+		if ids[c.ID]++; ids[c.ID] > 1 {
+			c.ID = fmt.Sprintf("%s#%d", c.ID, ids[c.ID])
+		}
+		if f.Title != "" {
+			c.Summary = fmt.Sprintf("%q %s", f.Title, f.Summary)
+		}
+		for _, b := range f.Problems {
+			c.Evidence = append(c.Evidence, b.Text)
+			if b.Shows != "" {
+				c.Evidence = append(c.Evidence, "it shows "+b.Shows)
+			}
+		}
+		c.Evidence = append(c.Evidence, f.Place+", dialect "+r.Dialect+": "+oneLine(f.Query))
+		c.Evidence = append(c.Evidence, f.Notes...)
+		if f.Verdict == criteria.Fail && f.Proven {
+			c.Next = append(c.Next, "replace the query with: "+f.Replacement)
+		}
+		out = append(out, c)
 	}
 	return out
 }

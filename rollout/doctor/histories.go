@@ -123,7 +123,7 @@ func stories() []story {
 		{name: hRestart, text: "openai fails for every tenant; the router restarts half-way and forgets every circuit",
 			only: enabled(), faults: fails("openai", "", 1),
 			intervene: func(w *lab.World, _ *policies, length time.Duration) []act {
-				return []act{{length / 2, func() error { return w.Router().Restart(node) }}}
+				return []act{{length / 2, func() error { return w.Router().Restart(nodeName) }}}
 			}},
 		{name: hGap, text: "the router was not scraped for half an hour, hours after a short outage", dirty: true, lost: 30 * time.Minute, short: 30 * time.Minute, only: enabled(),
 			faults: func(at time.Time, _ time.Duration) ([]lab.Fault, []lab.Slow) {
@@ -139,7 +139,7 @@ func stories() []story {
 
 const (
 	acme, bolt, cove, dune = "t-acme", "t-bolt", "t-cove", "t-dune"
-	node                   = "node-1:9001"
+	nodeName               = "node-1:9001"
 )
 
 func enabled() []string { return []string{acme, bolt, dune} }
@@ -199,7 +199,7 @@ func (s story) tell(every, length time.Duration) (history, error) {
 	h.over = h.fault.Add(length)
 	h.to = h.over.Add(after)
 	files := &policies{breaker: s.breaker, providers: `{"name": "openai", "weight": 40}, {"name": "anthropic", "weight": 40}`}
-	o := lab.Options{Seed: seed, Start: begin, Nodes: []string{node}, Policies: files, ScrapeEvery: every,
+	o := lab.Options{Seed: seed, Start: begin, Nodes: []string{nodeName}, Policies: files, ScrapeEvery: every,
 		Store: &scrapes{h.store, h.fault, h.fault.Add(s.lost)}}
 	at := h.fault
 	if s.lost > 0 {

@@ -98,13 +98,21 @@ type Trial struct {
 	held time.Duration
 }
 
-// ok reports whether the alert did what it must.
-func (t Trial) ok() bool {
+// wrong says what the alert did that it must not; "" for nothing.
+func (t Trial) wrong() string {
 	switch {
-	case t.Error != "", t.Early, t.Must == "fire" && !t.Fires, t.Must == "be silent" && t.Fires:
-		return false
+	case t.Error != "":
+		return "cannot be evaluated: " + t.Error
+	case t.Early:
+		return "fires before anything is wrong"
+	case t.Must == "fire" && !t.Fires:
+		return "does not fire, and must"
+	case t.Must == "be silent" && t.Fires:
+		return "fires, and must be silent"
+	case t.Resolves != nil && !*t.Resolves:
+		return "does not resolve"
 	}
-	return t.Resolves == nil || *t.Resolves
+	return ""
 }
 
 // tried is a rule with what it came to.

@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -58,6 +56,19 @@ func (r Reason) dead() bool {
 	return false
 }
 
+// Bounds of what one expression may cost: people write a few dozen parts.
+const (
+	maxNodes = 200
+	maxParts = 60
+)
+
+// nodes counts the parts of an expression.
+func nodes(x parser.Expr) int {
+	n := 0
+	walk(x, func(parser.Node) { n++ })
+	return n
+}
+
 // inquest finds out why an expression comes to nothing in every history, by
 // evaluating its parts.
 type inquest struct {
@@ -68,13 +79,15 @@ type inquest struct {
 	recorded map[string]promlab.Rule
 	step     time.Duration
 	cache    map[string][]promql.Matrix
-	depth    int
+	// parts is how many more parts may be evaluated.
+	parts int
+	depth int
 	// only is the one history that is looked at, or -1 for all.
 	only int
 }
 
 func (p *Practice) inquest(ctx context.Context, stores []promlab.Queryable, recorded map[string]promlab.Rule) *inquest {
-	return &inquest{p: p, ctx: ctx, stores: stores, recorded: recorded, step: p.opt.Evaluation, cache: map[string][]promql.Matrix{}, only: -1}
+	return &inquest{p: p, ctx: ctx, stores: stores, recorded: recorded, step: p.opt.Evaluation, cache: map[string][]promql.Matrix{}, parts: maxParts, only: -1}
 }
 
 // in is the same inquest into one history.
@@ -97,6 +110,9 @@ func (q *inquest) values(expr string) []promql.Matrix {
 		return m
 	}
 	out := make([]promql.Matrix, len(q.stores))
+	if q.parts--; q.parts < 0 {
+		return out
+	}
 	_ = q.p.each(func(i int, h history) error {
 		if q.only >= 0 && i != q.only {
 			return nil
@@ -121,20 +137,22 @@ func (q *inquest) any(expr string) bool {
 
 // why explains why x is empty; nil if it is not.
 func (q *inquest) why(x parser.Expr) []Reason {
+	if rs := q.starved(x); rs != nil {
+		return rs
+	}
 	switch n := x.(type) {
-	case *parser.MatrixSelector:
-		return q.matrix(n)
+	case *parser.MatrixSelector, *parser.NumberLiteral, *parser.StringLiteral:
+		return nil
 	case *parser.SubqueryExpr:
 		return q.why(n.Expr)
-	case *parser.NumberLiteral, *parser.StringLiteral:
-		return nil
 	}
 	if q.any(x.String()) {
 		return nil
 	}
+	if q.parts < 0 {
+		return one(Unknown, x, "the expression has too many parts to find out which one comes to nothing")
+	}
 	switch n := x.(type) {
-	case *parser.VectorSelector:
-		return q.selector(n)
 	case *parser.ParenExpr:
 		return q.why(n.Expr)
 	case *parser.StepInvariantExpr:
@@ -156,6 +174,52 @@ func (q *inquest) why(x parser.Expr) []Reason {
 		return q.binary(n)
 	}
 	return one(Unknown, x, "%s, %s comes to nothing", q.where(), text(x))
+}
+
+// starved explains an x that must be empty because selectors in it select nothing. It
+// evaluates the selectors only: the usual cause is found at once, however long x is.
+func (q *inquest) starved(x parser.Expr) []Reason {
+	switch n := x.(type) {
+	case *parser.VectorSelector:
+		if q.any(n.String()) {
+			return nil
+		}
+		return q.selector(n)
+	case *parser.MatrixSelector:
+		return q.matrix(n)
+	case *parser.SubqueryExpr:
+		return q.starved(n.Expr)
+	case *parser.ParenExpr:
+		return q.starved(n.Expr)
+	case *parser.StepInvariantExpr:
+		return q.starved(n.Expr)
+	case *parser.UnaryExpr:
+		return q.starved(n.Expr)
+	case *parser.AggregateExpr:
+		return q.starved(n.Expr)
+	case *parser.Call:
+		if strings.HasPrefix(n.Func.Name, "absent") || n.Func.Name == "scalar" { // something comes of nothing
+			return nil
+		}
+		for _, a := range n.Args {
+			if rs := q.starved(a); rs != nil {
+				return rs
+			}
+		}
+	case *parser.BinaryExpr:
+		left := q.starved(n.LHS)
+		switch {
+		case n.Op == parser.LOR:
+			if right := q.starved(n.RHS); left != nil && right != nil {
+				return append(left, right...)
+			}
+		case left != nil || n.Op == parser.LUNLESS:
+			return left
+		default:
+			return q.starved(n.RHS)
+		}
+	}
+	return nil
 }
 
 func one(k Kind, part parser.Node, format string, args ...any) []Reason {
@@ -190,15 +254,16 @@ func (q *inquest) matrix(n *parser.MatrixSelector) []Reason {
 }
 
 func (q *inquest) binary(n *parser.BinaryExpr) []Reason {
-	left, right := q.why(n.LHS), q.why(n.RHS)
+	left := q.why(n.LHS)
 	switch {
 	case n.Op == parser.LOR:
-		return append(left, right...)
+		return append(left, q.why(n.RHS)...)
 	case left != nil:
 		return left
 	case n.Op == parser.LUNLESS:
 		return one(Unknown, n, "%s leaves nothing of %s", "unless "+text(n.RHS), text(n.LHS))
-	case right != nil:
+	}
+	if right := q.why(n.RHS); right != nil {
 		return right
 	}
 	if n.VectorMatching == nil { // one side is a number
@@ -264,117 +329,4 @@ func (q *inquest) emptyGrouping(n parser.Node) (*parser.AggregateExpr, string) {
 		}
 	}
 	return nil, ""
-}
-
-// compared explains a comparison that never holds, from the values of its left side
-// (of the difference, where two vectors are compared).
-func (q *inquest) compared(n *parser.BinaryExpr, side parser.Expr) []Reason {
-	seen := map[float64]bool{}
-	low, high := math.Inf(1), math.Inf(-1)
-	for _, m := range q.values(side.String()) {
-		for _, s := range m {
-			for _, f := range s.Floats {
-				if !math.IsNaN(f.F) {
-					low, high = min(low, f.F), max(high, f.F)
-					if len(seen) <= 4 {
-						seen[f.F] = true
-					}
-				}
-			}
-		}
-	}
-	if low == 0 && high == 0 {
-		if rs := q.zero(side); rs != nil {
-			return rs
-		}
-	}
-	switch c := q.passedOn(side); {
-	case (c == mState || c == mReason) && len(seen) <= 4:
-		var vs []string
-		for _, v := range slices.Sorted(maps.Keys(seen)) {
-			vs = append(vs, number(v))
-		}
-		return one(Value, n, "%s is only ever %s", text(side), strings.Join(vs, ", "))
-	case c == mErrorRate && !q.any(replaceSide(n, side, "vector(0)")) && !q.any(replaceSide(n, side, "vector(1)")) && !q.any(replaceSide(n, side, "vector(0.5)")):
-		return one(Value, n, "%s is a share, from 0 to 1", text(side))
-	}
-	if side == parser.Expr(n) || n.VectorMatching != nil {
-		return one(Threshold, n, "%s the left side minus the right side is between %s and %s", q.where(), number(low), number(high))
-	}
-	return one(Threshold, n, "%s %s is between %s and %s", q.where(), text(side), number(low), number(high))
-}
-
-func number(v float64) string { return strconv.FormatFloat(v, 'g', 4, 64) }
-
-// passedOn is the metric of the breaker whose values x passes on unchanged, or "".
-func (q *inquest) passedOn(x parser.Expr) string {
-	switch n := x.(type) {
-	case *parser.ParenExpr:
-		return q.passedOn(n.Expr)
-	case *parser.AggregateExpr:
-		if n.Op == parser.MAX || n.Op == parser.MIN {
-			return q.passedOn(n.Expr)
-		}
-	case *parser.VectorSelector:
-		return q.p.opt.Dialect.canonicalMetric(nameOf(n))
-	}
-	return ""
-}
-
-// replaceSide is a comparison with another expression in place of one of its sides.
-func replaceSide(n *parser.BinaryExpr, side parser.Expr, with string) string {
-	if n.LHS == side {
-		return with + " " + n.Op.String() + " " + n.RHS.String()
-	}
-	return n.LHS.String() + " " + n.Op.String() + " " + with
-}
-
-// zero explains why x is always 0; nil where it cannot.
-func (q *inquest) zero(x parser.Expr) []Reason {
-	switch n := x.(type) {
-	case *parser.ParenExpr:
-		return q.zero(n.Expr)
-	case *parser.AggregateExpr:
-		return q.zero(n.Expr)
-	case *parser.BinaryExpr:
-		if n.Op == parser.MUL || n.Op == parser.DIV || n.Op == parser.SUB || n.Op == parser.ADD {
-			if rs := q.zero(n.LHS); rs != nil {
-				return rs
-			}
-			return q.zero(n.RHS)
-		}
-	case *parser.Call:
-		if !slices.Contains([]string{"rate", "increase", "irate", "delta", "idelta", "deriv", "changes"}, n.Func.Name) {
-			return nil
-		}
-		m, ok := n.Args[0].(*parser.MatrixSelector)
-		if !ok || !q.constant(m.VectorSelector.String()) {
-			return nil
-		}
-		return one(Constant, n, "%s() is always 0: %s is set once and then never changes, and a series that appears with its first value has not increased", n.Func.Name, text(m.VectorSelector))
-	}
-	return nil
-}
-
-// constant reports whether a selector selects something, and none of it ever changes.
-func (q *inquest) constant(sel string) bool {
-	some := false
-	for _, m := range q.values(sel) {
-		for _, s := range m {
-			some = true
-			if !unchanged(s.Floats) {
-				return false
-			}
-		}
-	}
-	return some
-}
-
-func unchanged(fs []promql.FPoint) bool {
-	for _, f := range fs {
-		if f.F != fs[0].F {
-			return false
-		}
-	}
-	return true
 }

@@ -64,11 +64,11 @@ func (q *inquest) noMetric(vs *parser.VectorSelector, name string) []Reason {
 		}
 		return one(TooShort, vs, "%s did not appear in any history", name)
 	}
+	if strings.HasSuffix(name, "_bucket") && (d.lookalike(name) || strings.HasPrefix(name, "router_")) {
+		return one(NoMetric, vs, "nothing emits %s: the router exports no histogram, so no buckets exist", name)
+	}
 	if !d.lookalike(name) {
 		return one(Elsewhere, vs, "%s is not a metric of the breaker: it was not tried", name)
-	}
-	if strings.HasSuffix(name, "_bucket") {
-		return one(NoMetric, vs, "nothing emits %s: the router exports no histogram, so no buckets exist", name)
 	}
 	hint := ""
 	if n := d.nearest(name); n != "" {

@@ -91,7 +91,8 @@ func (f *AlertFinding) sum() {
 	case f.Loaded == "no":
 		f.Summary = "is not loaded; as documented it " + f.Summary
 	case f.Loaded == "unknown":
-		f.Summary = "may not be loaded; as documented it " + f.Summary
+		f.Verdict = criteria.Unmeasurable
+		f.Summary = "may be loaded or not: the server's rules could not be read; as documented it " + f.Summary
 	}
 }
 
