@@ -51,11 +51,15 @@ func (f AlertFinding) fired() []string {
 func (r DashboardReport) Checks() []Check {
 	out := []Check{}
 	ids := map[string]int{}
+	uid := "dashboard"
+	if validUID(r.UID) {
+		uid = r.UID
+	}
 	for _, f := range r.Panels {
 		if f.Verdict == criteria.Unmeasurable && f.Returned == nil && len(f.Problems) == 0 && f.elsewhere {
 			continue
 		}
-		c := Check{ID: fmt.Sprintf("dashboards/%s/panel-%d/%s", firstOf(r.UID, "dashboard"), f.Panel, firstOf(f.RefID, "query")),
+		c := Check{ID: fmt.Sprintf("dashboards/%s/panel-%d/%s", uid, f.Panel, firstOf(f.RefID, "query")),
 			Verdict: f.Verdict, Summary: f.Summary, Evidence: []string{}, Next: []string{}}
 		if ids[c.ID]++; ids[c.ID] > 1 {
 			c.ID = fmt.Sprintf("%s#%d", c.ID, ids[c.ID])

@@ -87,6 +87,11 @@ func (q *inquest) at(history string, x parser.Expr, t func(h history) time.Time)
 func atEnd(h history) time.Time   { return h.to }
 func inFault(h history) time.Time { return h.fault.Add(30 * time.Minute) }
 
+// whileOpen and whileClosed are instants of the flapping history, whose provider fails
+// in the first of every four minutes.
+func whileOpen(h history) time.Time   { return h.fault.Add(41 * time.Minute) }
+func whileClosed(h history) time.Time { return h.fault.Add(43 * time.Minute) }
+
 // meaning is what a metric is taken for, and what it is.
 func meaning(metric string) string {
 	switch metric {
@@ -129,8 +134,8 @@ func (p *Practice) stale(q *inquest, x parser.Expr, uses []use) []Problem {
 		return []Problem{{Kind: Stale, metric: metric, Text: name + ": " + meaning(metric),
 			Shows: fmt.Sprintf("%s%s, two hours after the last request, with every circuit closed", number(worst.F), forWhom(worst.Metric))}}
 	}
-	if during := q.at(hOutage, x, inFault); len(after) > 0 && len(during) > 0 && same(during, q.at(hOutage, x, atEnd)) {
-		return []Problem{{Kind: Stale, metric: metric, Text: name + ": " + meaning(metric), Shows: "the same in the middle of an outage and two hours after it"}}
+	if open := q.at(hFlapping, x, whileOpen); len(open) > 0 && same(open, q.at(hFlapping, x, whileClosed)) {
+		return []Problem{{Kind: Stale, metric: metric, Text: name + ": " + meaning(metric), Shows: "the same while a circuit is open and after it has closed"}}
 	}
 	return nil
 }

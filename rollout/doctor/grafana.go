@@ -75,13 +75,13 @@ func FetchDashboard(ctx context.Context, rt http.RoundTripper, address string) (
 	if err != nil {
 		return nil, err
 	}
-	where := req.URL.Redacted()
+	where := req.URL.String() // without credentials: they are a header
 	res, err := rt.RoundTrip(req)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, fault.Hint(fault.New(fault.Environment, "cannot ask %s: %s", where, without(err.Error(), req)), "is this Grafana, and is it up?")
+		return nil, fault.Hint(fault.New(fault.Environment, "cannot ask %s: %s", where, oneLine(err.Error())), "is this Grafana, and is it up?")
 	}
 	defer func() { _ = res.Body.Close() }() // read to its end or given up
 	switch code := res.StatusCode; {
@@ -98,7 +98,7 @@ func FetchDashboard(ctx context.Context, rt http.RoundTripper, address string) (
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, fault.New(fault.Environment, "the answer of %s broke off: %s", where, without(err.Error(), req))
+		return nil, fault.New(fault.Environment, "the answer of %s broke off: %s", where, oneLine(err.Error()))
 	}
 	if len(body) > MaxDashboardBytes {
 		return nil, fault.New(fault.Environment, "the answer of %s is larger than %d bytes", where, MaxDashboardBytes)
@@ -107,18 +107,4 @@ func FetchDashboard(ctx context.Context, rt http.RoundTripper, address string) (
 		return nil, fault.Hint(fault.Wrap(fault.Environment, errors.New(where+" does not answer with JSON")), fmt.Sprintf("is %s://%s a Grafana?", req.URL.Scheme, req.URL.Host))
 	}
 	return body, nil
-}
-
-// without removes the credentials of a request from a text.
-func without(s string, req *http.Request) string {
-	user, password, ok := req.BasicAuth()
-	if !ok {
-		return s
-	}
-	for _, secret := range []string{user + ":" + password + "@", password} {
-		if secret != "" {
-			s = strings.ReplaceAll(s, secret, "")
-		}
-	}
-	return s
 }

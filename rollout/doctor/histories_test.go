@@ -71,6 +71,7 @@ func TestStoriesComeTrue(t *testing.T) {
 			{hSingle, atEnd, opened, "1"}, {hSingle, atEnd, closed, ""}, {hSingle, atEnd, denied + " > bool 500", "1"},
 			{hSingle, atEnd, `sum(increase(router_circuit_breaker_state_transitions_total[4h]))`, "0"},
 			{hFlapping, atEnd, opened + " > bool 10", "1"}, {hFlapping, atEnd, notShut, "0"}, {hFlapping, atEnd, reopened, ""},
+			{hFlapping, whileOpen, notShut, "1"}, {hFlapping, whileClosed, notShut, "0"},
 			{hWedge, atEnd, notShut, "1"}, {hWedge, atEnd, `sum(increase(router_circuit_breaker_events_total{event_type="fail_fast"}[1h])) > bool 100`, "1"},
 			{hWedge, atEnd, `sum(increase(router_circuit_breaker_state_transitions_total[1h]))`, "0"},
 			{hNoOpen, atEnd, opened, ""}, {hNoOpen, inFault, rate + " > bool 0.6", "1"},
