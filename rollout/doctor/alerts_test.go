@@ -77,7 +77,7 @@ func TestDocumentedAlerts(t *testing.T) {
 	in.Known = true
 	for name, opt := range map[string]PracticeOptions{
 		"every minute":     {Dialect: emitted()},
-		"every 15 seconds": {Dialect: emitted(), Scrape: 15 * time.Second, Evaluation: 15 * time.Second},
+		"every 15 seconds": {Dialect: emitted(), Scrape: 15 * time.Second, Evaluation: 30 * time.Second},
 	} {
 		r := report(t, practice(t, opt), in)
 		if len(r.Alerts) != len(verdicts()) || r.Dialect != "emitted" {

@@ -56,15 +56,8 @@ func GrafanaRequest(ctx context.Context, address string) (*http.Request, error) 
 
 // validUID is Grafana's rule: at most 40 of letters, digits, - and _.
 func validUID(s string) bool {
-	if s == "" || len(s) > 40 {
-		return false
-	}
-	for _, c := range []byte(s) {
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_') {
-			return false
-		}
-	}
-	return true
+	const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
+	return s != "" && len(s) <= 40 && strings.Trim(s, allowed) == ""
 }
 
 // FetchDashboard asks Grafana for the dashboard at an address, once, by the given
