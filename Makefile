@@ -23,6 +23,8 @@ soak: prometheus ## the long versions: fuzzing and repeated tests
 	$(GO) test -fuzz FuzzParse -fuzztime 2m ./rollout/policy
 	$(GO) test -fuzz FuzzDecode -fuzztime 2m ./promquery
 	$(GO) test -fuzz FuzzSample -fuzztime 2m ./promquery
+	$(GO) test -fuzz FuzzParseRules -fuzztime 2m ./promquery/promlab
+	$(GO) test -fuzz FuzzParseDashboard -fuzztime 2m ./rollout/doctor
 	$(GO) test -race -count 5 ./...
 
 lint: $(BIN)/golangci-lint ## gofmt, go vet and golangci-lint
