@@ -26,8 +26,8 @@ import (
 
 // What is read: raw samples of a fleet, a day a request.
 const (
-	fleetSeries = 3000
-	fleetDays   = 7
+	answerSeries = 3000
+	answerDays   = 7
 	perDay      = 1440
 	answerRuns  = 5   // of raw and promquery; the others are much slower and run once
 	cpuGoal     = 3.0 // CPU of cbops' client against dropping the same bodies, at most
@@ -48,10 +48,12 @@ func child(args []string) (bool, error) {
 		return true, serveAnswers()
 	case len(args) == 3 && args[0] == "read":
 		n, err := readAnswers(args[1], args[2])
-		if err == nil && n != fleetSeries*fleetDays*perDay && n >= 0 {
+		if err == nil && n != answerSeries*answerDays*perDay && n >= 0 {
 			err = fmt.Errorf("%d samples were read", n)
 		}
 		return true, err
+	case len(args) == 3 && args[0] == "read-fleet":
+		return true, readFleetHere(os.Stdout, args[1], args[2])
 	}
 	return false, nil
 }
@@ -88,7 +90,7 @@ func serveAnswers() error {
 func writeDay(b *bufio.Writer, from int64) {
 	_, _ = b.WriteString(`{"status":"success","data":{"resultType":"matrix","result":[`)
 	var buf []byte
-	for i := range fleetSeries {
+	for i := range answerSeries {
 		if i > 0 {
 			_ = b.WriteByte(',')
 		}
@@ -127,7 +129,7 @@ func readAnswers(how, base string) (int, error) {
 	}
 	switch how {
 	case "raw":
-		for day := range fleetDays {
+		for day := range answerDays {
 			res, err := post(day)
 			if err != nil {
 				return 0, err
@@ -144,14 +146,14 @@ func readAnswers(how, base string) (int, error) {
 			return 0, err
 		}
 		a, err := c.Raw(ctx, promquery.Query{Name: "x", Select: []promquery.Match{{Label: "__name__", Values: []string{"x"}}},
-			From: fleetEnd(-1).Add(time.Millisecond), To: fleetEnd(fleetDays - 1)}, func(promquery.Series) error { return nil })
-		if err == nil && a.Requests != fleetDays {
+			From: fleetEnd(-1).Add(time.Millisecond), To: fleetEnd(answerDays - 1)}, func(promquery.Series) error { return nil })
+		if err == nil && a.Requests != answerDays {
 			err = fmt.Errorf("%d requests", a.Requests)
 		}
 		return a.Samples, err
 	case "encoding/json":
 		n := 0
-		for day := range fleetDays {
+		for day := range answerDays {
 			res, err := post(day)
 			if err != nil {
 				return 0, err
@@ -179,7 +181,7 @@ func readAnswers(how, base string) (int, error) {
 			return 0, err
 		}
 		n := 0
-		for day := range fleetDays {
+		for day := range answerDays {
 			v, _, _, err := v1.NewAPI(c).Query(ctx, "x[86400000ms]", fleetEnd(day))
 			if err != nil {
 				return 0, err
@@ -250,7 +252,7 @@ func compareAnswers(w io.Writer) (err error) {
 		}
 	}
 	fmt.Fprintf(w, "\nAnswers of Prometheus: %d series by %d days at a scrape a minute, %d million samples,\n  from another process by loopback; CPU of a whole process, the least of\n  %d runs in turns (encoding/json and client_golang: 1 run)\n\n",
-		fleetSeries, fleetDays, fleetSeries*fleetDays*perDay/1_000_000, answerRuns)
+		answerSeries, answerDays, answerSeries*answerDays*perDay/1_000_000, answerRuns)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "  reader\tCPU s\tagainst raw\tpeak MiB")
 	for _, how := range readers() {

@@ -1,8 +1,8 @@
-// Command bench compares cbops with named peers, on this machine and in one go:
-// the breaker twin with two Go circuit breakers in the same binary, the reading of
-// Prometheus' answers with other ways to read them, and the start of cbops with
-// that of a bare cobra program. It is a module of its own so
-// that the peers are no dependencies of cbops.
+// Command bench compares cbops with named peers, on this machine and in one go: the
+// breaker twin with Go circuit breakers in the same binary, the reading of
+// Prometheus' answers and of a fleet's evidence with other ways to read them, and
+// the start of cbops with that of a bare cobra program. It is a module of its own
+// so that the peers are no dependencies of cbops.
 //
 // Slowness is reported, never an error: it fails only where something could not
 // be measured.
@@ -10,6 +10,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"runtime"
 )
@@ -30,11 +31,15 @@ func main() {
 }
 
 func run() error {
-	if err := compareBreakers(os.Stdout); err != nil {
-		return err
+	for _, compare := range []func(io.Writer) error{
+		compareBreakers,
+		compareProcesses,
+		compareAnswers,
+		compareFleets,
+	} {
+		if err := compare(os.Stdout); err != nil {
+			return err
+		}
 	}
-	if err := compareAnswers(os.Stdout); err != nil {
-		return err
-	}
-	return compareProcesses(os.Stdout)
+	return nil
 }
