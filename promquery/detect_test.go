@@ -276,6 +276,15 @@ func TestDetectNothing(t *testing.T) {
 	}
 }
 
+// A partial answer is said to be one.
+func TestDetectPartial(t *testing.T) {
+	c := client(t, answers(t, `{"status":"success","data":[],"warnings":["store down"]}`))
+	_, problems, err := promquery.Detect(t.Context(), c, promquery.Hints{At: start})
+	if err != nil || len(problems) != 1 || !strings.Contains(problems[0].Text, "store down") {
+		t.Errorf("%+v %v", problems, err)
+	}
+}
+
 // Of an ambiguous metric nothing is asked.
 func TestAmbiguousMatchesNothing(t *testing.T) {
 	d := promquery.Dialect{Metrics: map[string]string{"events_total": ""}}

@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	bufferSize = 64 << 10
+	bufferSize = 256 << 10
 	// maxToken bounds one string or number, in bytes of JSON.
 	maxToken = 1 << 20
 	// maxDepth bounds the nesting of what is skipped.
