@@ -70,9 +70,9 @@ Exit 0 passes, 1 fails, 3 is inconclusive or unmeasurable, 4 is no answer.`,
 
 func (a *app) showEvaluation(e render.Evaluation, o evaluateOptions) error {
 	if o.explain != "" {
-		return a.show(render.Explanation{Evaluation: e, Criterion: o.explain}, evaluationCode(e.Evaluation))
+		return a.show(render.Explanation{Evaluation: e, Criterion: o.explain}, verdictCode(e.Verdict))
 	}
-	return a.show(e, evaluationCode(e.Evaluation))
+	return a.show(e, verdictCode(e.Verdict))
 }
 
 // evaluateFlags are the flags that evaluate shares with ticket draft.
@@ -85,17 +85,6 @@ func (a *app) evaluateFlags(c *cobra.Command, o *evaluateOptions) {
 	f.StringVar(&o.at, "at", "", "judge as of `TIME`; nothing after it is seen (default now)")
 	f.StringVar(&o.baseline, "baseline", "168h", "`DURATION` before --since that stands for before")
 	f.StringSliceVar(&o.only, "criteria", nil, "judge only these `IDS`, comma separated: partial, never a phase pass")
-}
-
-// evaluationCode is the exit code of a verdict.
-func evaluationCode(e criteria.Evaluation) fault.Code {
-	switch e.Verdict {
-	case criteria.Pass:
-		return fault.OK
-	case criteria.Fail:
-		return fault.Failed
-	}
-	return fault.Inconclusive
 }
 
 // evaluate gathers evidence and judges it.

@@ -56,6 +56,7 @@ func commands(a *app) []*cobra.Command {
 	return []*cobra.Command{
 		newValidateCmd(a),
 		newLoadtestCmd(a),
+		newDoctorCmd(a),
 		newEvaluateCmd(a),
 		newDiffCmd(a),
 		newRehearseCmd(a),
@@ -63,6 +64,7 @@ func commands(a *app) []*cobra.Command {
 		newRollbackCmd(a),
 		newResumeCmd(a),
 		newTicketCmd(a),
+		newExportCmd(a),
 		newVersionCmd(a),
 	}
 }

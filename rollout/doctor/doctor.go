@@ -5,9 +5,10 @@
 // dialect of the deployment, and every expression is run over them by Prometheus'
 // own engine.
 //
-// It reads rules and dashboards as values and bytes, and asks a server through
-// Source only; how either is fetched, what series a server has, and how a result is
-// shown is not its matter.
+// Examine puts that together with what a server says of itself and of the router:
+// names, scrapes, nodes, restarts, retention, clocks, containment, and whether the
+// router behaves like the twin. How rules, dashboards and policies are found, and how
+// a result is shown, is not its matter.
 package doctor
 
 import (
@@ -22,6 +23,8 @@ type Check struct {
 	ID      string           `json:"id"`
 	Verdict criteria.Verdict `json:"verdict"`
 	Summary string           `json:"summary"`
+	// Advisory: it can fail a diagnosis, not hold it up: there is nothing to see yet.
+	Advisory bool `json:"advisory,omitempty"`
 	// Evidence are the facts under the summary, worst first.
 	Evidence []string `json:"evidence"`
 	// Next is what to do: a sentence, or a command to paste.

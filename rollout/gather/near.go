@@ -69,7 +69,9 @@ func (g *gatherer) readNear(ctx context.Context, r *records) error {
 
 // readAround marks a stretch in which a circuit is to be read at every scrape.
 func (g *gatherer) readAround(rec *record, from, to int64) {
-	rec.near = append(rec.near, span{max(from, g.from.UnixMilli()), min(to, g.req.At.UnixMilli())})
+	if from, to = max(from, g.from.UnixMilli()), min(to, g.req.At.UnixMilli()); from < to {
+		rec.near = append(rec.near, span{from, to})
+	}
 }
 
 // witnesses is how many circuits of a node are read at every scrape to date a restart.
@@ -110,6 +112,7 @@ func (g *gatherer) stretch(from, to int64, keys ...key) stretch {
 // merge joins what overlaps, and then what lies nearest, until no more stretches are
 // left than may be read.
 func (g *gatherer) merge(all []stretch) []stretch {
+	all = slices.DeleteFunc(all, func(s stretch) bool { return s.from >= s.to }) // before or after what is read
 	slices.SortFunc(all, func(a, b stretch) int { return cmp.Compare(a.from, b.from) })
 	join := func(apart int64) {
 		out := all[:0]
