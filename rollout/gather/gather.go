@@ -248,7 +248,3 @@ func (g *gatherer) tenants(r *records) {
 func (g *gatherer) whose() promquery.Match {
 	return promquery.Match{Label: "tenant_id", Values: g.judged}
 }
-
-// align rounds t down to a multiple of step, so that the same window asks for
-// the same instants whenever it is asked for.
-func align(t time.Time, step time.Duration) time.Time { return t.Truncate(step) }

@@ -228,7 +228,7 @@ func (g *gatherer) readOthers(ctx context.Context) error {
 			promquery.Match{Label: "provider_id", Values: providers}, promquery.Match{Label: "tenant_id", Values: tenants})
 	}
 	q := promquery.Query{Name: "others", Select: match(providers), SplitBy: "tenant_id",
-		From: align(g.from, time.Hour).Add(time.Hour), To: g.req.At, Step: time.Hour}
+		From: g.firstStep(time.Hour), To: g.req.At, Step: time.Hour}
 	if err := g.read(ctx, g.src.Range, q, r.visit(true, keepAll)); err != nil {
 		return err
 	}

@@ -267,7 +267,23 @@ func (g *gatherer) readOutcomes(ctx context.Context, r *records) error {
 		}
 	}
 	return g.read(ctx, g.src.Range, promquery.Query{Name: "outcomes", Select: outcomes, SplitBy: "tenant_id",
-		From: align(g.from, r.step).Add(r.step), To: g.req.At, Step: r.step}, r.visit(true, keepAll))
+		From: g.firstStep(r.step), To: g.req.At, Step: r.step}, r.visit(true, keepAll))
+}
+
+// firstStep is the first instant of a coarse reading: its last one is At, so that what
+// has been scraped for a minute only is seen too.
+func (g *gatherer) firstStep(step time.Duration) time.Time {
+	return g.req.At.Add(-(g.req.At.Sub(g.from) / step) * step)
+}
+
+// stepFrom is the first instant of the coarse reading at or after t.
+func (r *records) stepFrom(t int64) int64 {
+	step := r.step.Milliseconds()
+	ahead := (r.g.req.At.UnixMilli() - t) % step
+	if ahead < 0 {
+		ahead += step
+	}
+	return t + ahead
 }
 
 // mapToScrapes moves coarse samples to the scrape that they are from: the last one

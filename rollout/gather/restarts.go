@@ -117,7 +117,7 @@ func (r *records) goneAt(rec *record, n *node, a, b int64) (int64, bool) {
 		}
 	}
 	if step := r.step.Milliseconds(); step > 0 && b-a > step {
-		for t := (a+lookback.Milliseconds())/step*step + step; t < min(b, first); t += step {
+		for t := r.stepFrom(a + lookback.Milliseconds() + 1); t < min(b, first); t += step {
 			// A scrape that failed in between would have marked the series stale.
 			if s := n.upto(t); s > a && s >= t-r.g.ev.Interval.Milliseconds() && !rec.isBad(s) {
 				first = min(first, s)
@@ -139,8 +139,7 @@ func (r *records) since(s sample) int64 {
 	if !s.coarse || r.step <= 0 {
 		return s.t
 	}
-	step := r.step.Milliseconds()
-	return min(s.t, (s.t+step-1)/step*step-lookback.Milliseconds())
+	return min(s.t, r.stepFrom(s.t)-lookback.Milliseconds())
 }
 
 func sorted(ts []int64) []int64 {
