@@ -32,6 +32,12 @@ func TestRunIsEvalAtEachInstant(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		h, g := drawHistory(t), drawGroup(t)
 		g.Limit = rapid.SampledFrom([]int{0, 0, 2}).Draw(t, "limit")
+		// What promtool would stop at: an expression that is wrong at some instants, and
+		// a second rule for the same series.
+		g.Rules = append(g.Rules, Rule{Alert: "Wrong", Expr: "m > on () n"})
+		if rapid.Bool().Draw(t, "twice") {
+			g.Rules = append(g.Rules, Rule{Record: "rec:count", Expr: "count(n)"}, Rule{Alert: "Twice", Expr: "rec:count > 0"})
+		}
 		a := seen(t, g, h, func(ev *Evaluator, o Observe) error {
 			if ev.separable() {
 				separable++
@@ -54,6 +60,26 @@ func TestRunIsEvalAtEachInstant(t *testing.T) {
 	})
 	if separable < 10 || not < 10 {
 		t.Errorf("%d groups in one go, %d instant by instant: one of the two was not compared", separable, not)
+	}
+}
+
+// What Range returned stays what it was, whatever is asked next.
+func TestRangeResultsAreTheCallers(t *testing.T) {
+	e, s, other := NewEngine(time.Minute), ramp(1, 2, 3, 4, 5, 6, 7, 8).store(t), ramp(9, 9, 9, 9, 9, 9, 9, 9).store(t)
+	ask := func(expr string) string {
+		m, err := e.Range(t.Context(), s, expr, epoch(), epoch().Add(7*time.Minute), time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 20 {
+			if _, err := e.Range(t.Context(), other, "m", epoch(), epoch().Add(7*time.Minute), time.Minute); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return m.String()
+	}
+	if got := ask("m"); strings.Contains(got, "9 @") || !strings.Contains(got, "8 @") {
+		t.Errorf("changed after it was returned:\n%s", got)
 	}
 }
 
