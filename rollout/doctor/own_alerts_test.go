@@ -39,6 +39,7 @@ func TestServersOwnAlerts(t *testing.T) {
 		{"a recording rule of something", `job:breaker_failures:rate5m / job:breaker_reached:rate5m > 0.5`, 5 * time.Minute, criteria.Pass, "fires, is silent when all is well, and resolves"},
 		{"no expression", `router_circuit_breaker_error_rate >`, 0, criteria.Fail, "cannot fire: the expression cannot be read: 1:36: parse error"},
 		{"always", `sum(rate(router_circuit_breaker_events_total[5m])) > 0`, 0, criteria.Fail, "fires always: in the history healthy nothing was wrong"},
+		{"before anything is wrong", `count(count by (tenant_id) (router_circuit_breaker_events_total)) < 4`, 0, criteria.Fail, "fires always: in the history outage nothing was wrong"},
 		{"latched", `router_circuit_breaker_state{state="open"} == 1`, time.Minute, criteria.Fail, `never resolves: router_circuit_breaker_state{state="open"} still reads 1`},
 		{"a counter as it is", `router_circuit_breaker_state_transitions_total{from="closed",to="open"} > 0`, 0, criteria.Fail, "never resolves: router_circuit_breaker_state_transitions_total"},
 		{"more than the histories have", `sum(rate(router_circuit_breaker_events_total{event_type="failure"}[5m])) > 1000`, 0, criteria.Inconclusive, "fired in none of 14 histories: in every history sum(rate("},
@@ -61,6 +62,19 @@ func TestServersOwnAlerts(t *testing.T) {
 		if f.Verdict != tt.verdict || !strings.HasPrefix(f.Summary, tt.want) || f.Documented {
 			t.Errorf("%s: %s: %s\nwant %s: %s", tt.name, f.Verdict, f.Summary, tt.verdict, tt.want)
 		}
+	}
+}
+
+// A label that shows the value makes a new alert with every value.
+func TestLabelsThatShowTheValue(t *testing.T) {
+	r := alert("Own", `sum(rate(router_circuit_breaker_events_total{event_type="failure"}[5m])) + 1e-12 * time() > 0.2`, 5*time.Minute)
+	p := practice(t, PracticeOptions{})
+	if f := ownAlert(t, p, AlertInput{Rules: []ServerRule{r}}); f.Verdict != criteria.Pass {
+		t.Errorf("without the label: %s", f.Summary)
+	}
+	r.Labels = map[string]string{"failing": "{{ $value }}"}
+	if f := ownAlert(t, p, AlertInput{Rules: []ServerRule{r}}); f.Verdict != criteria.Inconclusive || !strings.Contains(f.Summary, "the label failing shows the value") {
+		t.Errorf("with the label: %s: %s", f.Verdict, f.Summary)
 	}
 }
 
@@ -142,6 +156,10 @@ func TestCostlyAlertsAreBounded(t *testing.T) {
 			t.Errorf("%s: %s: %.300s", name, f.Verdict, f.Summary)
 		}
 		t.Logf("%s: %s", name, time.Since(begin))
+	}
+	deep := strings.Repeat("-(", 90) + "router_circuit_breaker_error_rate > 2" + strings.Repeat(")", 90)
+	if f := ownAlert(t, p, AlertInput{Rules: []ServerRule{alert("Own", deep, 0)}}); f.Verdict != criteria.Inconclusive || !strings.Contains(f.Summary, "too many parts") {
+		t.Errorf("many parts that come to nothing: %s: %.300s", f.Verdict, f.Summary)
 	}
 	dead := "router_circuit_breaker_x" + strings.Repeat(" + router_circuit_breaker_x", 140) + " > 0"
 	if f := ownAlert(t, p, AlertInput{Rules: []ServerRule{alert("Own", dead, 0)}}); f.Verdict == criteria.Pass {
