@@ -103,6 +103,14 @@ func inner(n parser.Node, step time.Duration) float64 {
 	return times * worst
 }
 
+// Costly reports whether an evaluation failed on the bounds of this process, which
+// says nothing about the expression.
+func Costly(err error) bool {
+	var samples promql.ErrTooManySamples
+	var timeout promql.ErrQueryTimeout
+	return errors.As(err, &samples) || errors.As(err, &timeout)
+}
+
 // Instant evaluates an expression at one instant. A scalar is a vector of one
 // sample without labels, as for a rule.
 func (e *Engine) Instant(ctx context.Context, q Queryable, expr string, at time.Time) (promql.Vector, error) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/prometheus/promql"
 	"pgregory.net/rapid"
 )
 
@@ -199,6 +200,16 @@ func TestBounds(t *testing.T) {
 	for _, expr := range []string{"m" + strings.Repeat(" + m", 500), "max_over_time(m[30d:1m])", "1"} {
 		if _, err := e.Check(expr); err != nil {
 			t.Errorf("%.60s: %v", expr, err)
+		}
+	}
+}
+
+func TestCostly(t *testing.T) {
+	for err, want := range map[error]bool{
+		fmt.Errorf("x: %w", promql.ErrTooManySamples("y")): true, promql.ErrQueryTimeout("y"): true, promql.ErrQueryCanceled("y"): false, nil: false,
+	} {
+		if Costly(err) != want {
+			t.Errorf("%v: %v", err, !want)
 		}
 	}
 }

@@ -45,8 +45,9 @@ type Dialect struct {
 	// Varying are labels that real series carry with more than one value: matchers on
 	// them say nothing about whether an expression can ever select something.
 	Varying []string `json:"varying"`
-	// Present are names of metrics that the server has beside these, so that an
-	// expression that reads one is not called dead.
+	// Present are names of metrics that the server has beside these, of a breaker by
+	// their looks, so that an expression that reads one is not called dead; nil where
+	// nobody looked.
 	Present []string `json:"present"`
 }
 

@@ -22,7 +22,8 @@ func TestServersOwnAlerts(t *testing.T) {
 		want       string
 	}{
 		{"a name that nothing emits", `rate(router_circuit_breaker_transitions_total[5m]) > 0`, 0, criteria.Fail, "cannot fire: nothing emits router_circuit_breaker_transitions_total; did you mean router_circuit_breaker_state_transitions_total?"},
-		{"a name that only looks like one", `llm_circuitbreaker_open > 0`, 0, criteria.Fail, "cannot fire: nothing emits llm_circuitbreaker_open"},
+		{"a name that only looks like one", `llm_circuitbreaker_open > 0`, 0, criteria.Fail, "cannot fire: the server has no metric llm_circuitbreaker_open"},
+		{"a name of the router's that nothing emits", `router_circuitbreaker_open > 0`, 0, criteria.Fail, "cannot fire: nothing emits router_circuitbreaker_open"},
 		{"a name that the server has", `llm_circuit_breaker_budget > 1`, 0, criteria.Inconclusive, "fired in none of 14 histories: llm_circuit_breaker_budget exists on the server"},
 		{"a label of another metric", `sum(router_circuit_breaker_events_total{reason="timeout"}) > 0`, 0, criteria.Fail, "cannot fire: router_circuit_breaker_events_total has no label reason"},
 		{"a value that never is", `increase(router_circuit_breaker_events_total{event_type="timeout"}[5m]) > 0`, 0, criteria.Fail, `cannot fire: the label event_type of router_circuit_breaker_events_total is never "timeout"`},
@@ -75,6 +76,47 @@ func TestLabelsThatShowTheValue(t *testing.T) {
 	r.Labels = map[string]string{"failing": "{{ $value }}"}
 	if f := ownAlert(t, p, AlertInput{Rules: []ServerRule{r}}); f.Verdict != criteria.Inconclusive || !strings.Contains(f.Summary, "the label failing shows the value") {
 		t.Errorf("with the label: %s: %s", f.Verdict, f.Summary)
+	}
+}
+
+// An alert that costs more than this process gives is no alert that cannot be evaluated.
+func TestCostIsNoFault(t *testing.T) {
+	p := practice(t, PracticeOptions{})
+	for costly, want := range map[bool]criteria.Verdict{true: criteria.Unmeasurable, false: criteria.Fail} {
+		r := alert("Own", mErrorRate+" > 0.5", 0).Rule
+		tr, err := p.try(t.Context(), promlab.Group{Rules: []promlab.Rule{r}}, intent{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tr.trials[3].Error, tr.trials[3].costly = "too many samples", costly
+		var f AlertFinding
+		if p.judge(t.Context(), &f, tr, nil, intent{}); f.Verdict != want {
+			t.Errorf("costly %v: %s: %s", costly, f.Verdict, f.Summary)
+		}
+	}
+}
+
+// Another system's breaker is not ours to call dead, unless somebody looked.
+func TestOtherBreakers(t *testing.T) {
+	in := AlertInput{Rules: []ServerRule{alert("Own", "envoy_cluster_circuit_breakers_default_cx_open == 1", 0)}}
+	if f := ownAlert(t, practice(t, PracticeOptions{}), in); f.Verdict != criteria.Inconclusive || strings.Contains(f.Summary, "cannot fire") {
+		t.Errorf("nobody looked: %s: %s", f.Verdict, f.Summary)
+	}
+	if f := ownAlert(t, practice(t, PracticeOptions{Dialect: Dialect{Present: []string{}}}), in); f.Verdict != criteria.Fail || !strings.HasPrefix(f.Summary, "cannot fire: the server has no metric envoy_") {
+		t.Errorf("the server has none: %s: %s", f.Verdict, f.Summary)
+	}
+	for name, want := range map[string]bool{"error_rate": false, "state": false, "events_total": false, "http_requests_total": false, "router_requests_total": false,
+		"router_circuit_breaker_opened": true, "Router_circuit_breaker_state": true, "router_circut_breaker_state": true} {
+		if got := (Dialect{}).ours(name); got != want {
+			t.Errorf("%s is taken for the router's: %v", name, got)
+		}
+	}
+	own := Dialect{Metrics: map[string]string{}}
+	for _, m := range metricNames() {
+		own.Metrics[m] = "llm_cb:" + strings.TrimPrefix(m, prefix)
+	}
+	if !own.ours("llm_cb:opened") || own.ours("llm_requests_total") {
+		t.Error("the names of a dialect begin with llm_cb:")
 	}
 }
 

@@ -225,14 +225,14 @@ func (f *PanelFinding) conclude(asked bool, err error, breaker, alerts bool) {
 	case f.Returned != nil && *f.Returned == 0:
 		f.Verdict, f.Summary = criteria.Pass, "nothing to show now"
 	default:
-		f.Verdict, f.Summary = criteria.Pass, "shows what is"
+		f.Verdict, f.Summary = criteria.Pass, "shows something, and nothing false was found in it"
 		switch {
 		case alerts:
 			f.Summary = "shows alerts; whether they can fire is said of each"
 		case !breaker:
 			f.Summary = "returns something"
 		case len(f.Notes) > 0 && strings.HasPrefix(f.Notes[len(f.Notes)-1], whileRequests):
-			f.Summary = "shows what is, " + whileRequests
+			f.Summary = "shows what is so " + whileRequests
 		}
 	}
 }

@@ -53,14 +53,14 @@ func TestDocumentedDashboard(t *testing.T) {
 		proven  bool
 	}{
 		"1A": {criteria.Fail, "shows something false: router_circuit_breaker_state: it keeps one series for every state", "1 for cluster=prod, provider_id=openai, state=open, tenant_id=", true},
-		"2A": {criteria.Pass, "shows what is, as long as requests come", "", false},
+		"2A": {criteria.Pass, "shows what is so as long as requests come", "", false},
 		"3A": {criteria.Fail, "shows nothing: router_circuit_breaker_state_transitions_total has no label state", "", true},
-		"4A": {criteria.Pass, "shows what is", "", false},
+		"4A": {criteria.Pass, "shows something, and nothing false was found in it", "", false},
 		"5A": {criteria.Fail, "shows something false: rate() and increase() do not see a counter that appears at 1", "nothing in a history in which one circuit opens once", true},
 		"6A": {criteria.Fail, "shows something false: router_circuit_breaker_window_requests_total: it adds up", "two hours after the last request", true},
 		"6B": {criteria.Fail, "shows something false: router_circuit_breaker_window_failures_total: it adds up", "two hours after the last request", true},
 		"7A": {criteria.Fail, "shows something false: router_circuit_breaker_timeout_remaining_ms: it is set when", "two hours after the last request", true},
-		"8A": {criteria.Pass, "shows what is", "", false},
+		"8A": {criteria.Pass, "shows something, and nothing false was found in it", "", false},
 		"8B": {criteria.Fail, "shows nothing: nothing emits router_provider_latency_ms_bucket: the router exports no histogram", "", false},
 		"9A": {criteria.Pass, "shows alerts; whether they can fire is said of each", "", false},
 	}
@@ -125,23 +125,23 @@ func TestFalsehoods(t *testing.T) {
 		{"windows as a rate", `router_circuit_breaker_window_failures_total / router_circuit_breaker_window_requests_total`, "shows something false: router_circuit_breaker_window_failures_total: it adds up", "increase(" + E},
 		{"seconds to go", `router_circuit_breaker_timeout_remaining_ms / 1000`, "shows something false: router_circuit_breaker_timeout_remaining_ms: it is set when", "/ 1000"},
 		{"denied as requests", `sum by (tenant_id) (rate(router_circuit_breaker_events_total{event_type="failure"}[5m])) / sum by (tenant_id) (rate(router_circuit_breaker_events_total[5m]))`, "shows something false: its denominator counts fail_fast", `event_type=~"success|failure"`},
-		{"denied share", `sum(rate(router_circuit_breaker_events_total{event_type="fail_fast"}[5m])) / sum(rate(router_circuit_breaker_events_total[5m]))`, "shows what is", ""},
+		{"denied share", `sum(rate(router_circuit_breaker_events_total{event_type="fail_fast"}[5m])) / sum(rate(router_circuit_breaker_events_total[5m]))`, "shows something, and nothing false was found in it", ""},
 		{"state of transitions", `sum(rate(` + T + `{state="open"}[5m]))`, "shows nothing: " + T + " has no label state", "/ 300"},
 		{"opens", `sum by (tenant_id) (increase(` + T + `{to="open"}[1h]))`, "shows something false: rate() and increase() do not see", "offset 1h"},
-		{"closes", `sum by (tenant_id) (increase(` + T + `{to="closed"}[1h]))`, "shows what is", ""},
+		{"closes", `sum by (tenant_id) (increase(` + T + `{to="closed"}[1h]))`, "shows something, and nothing false was found in it", ""},
 		{"transitions by state", `sum by (state) (` + T + `)`, "shows something false: it groups by state", "sum by (to)"},
 		{"no buckets", `histogram_quantile(0.95, rate(router_circuit_breaker_latency_bucket[5m]))`, "shows nothing: nothing emits router_circuit_breaker_latency_bucket", ""},
 		{"one tenant", `sum(rate(router_circuit_breaker_events_total{tenant_id="$tenant_id"}[5m]))`, "may show nothing: with All", `tenant_id=~"$tenant_id"`},
 		{"no such variable", `sum(rate(router_circuit_breaker_events_total{tenant_id=~"$tenant"}[5m]))`, "may show nothing: the dashboard does not define the variable $tenant", ""},
 		{"no PromQL", `sum(rate(`, "shows nothing: the query cannot be read", ""},
-		{"requests", `sum by (tenant_id) (rate(router_circuit_breaker_events_total{event_type=~"success|failure"}[5m])) * 60`, "shows what is", ""},
+		{"requests", `sum by (tenant_id) (rate(router_circuit_breaker_events_total{event_type=~"success|failure"}[5m])) * 60`, "shows something, and nothing false was found in it", ""},
 		{"too narrow", `rate(router_circuit_breaker_events_total[$__interval])`, "shows nothing: [59s999ms] holds fewer than two scrapes", ""},
 	} {
 		f := judged(t, p, tt.expr, nil)
 		if !strings.HasPrefix(f.Summary, tt.want) {
 			t.Errorf("%s: %s\nwant %s", tt.name, f.Summary, tt.want)
 		}
-		if f.Verdict == criteria.Pass != strings.HasPrefix(tt.want, "shows what is") {
+		if f.Verdict == criteria.Pass != strings.HasPrefix(tt.want, "shows something, and nothing false was found in it") {
 			t.Errorf("%s is %s", tt.name, f.Verdict)
 		}
 		if tt.replacement == "" {
@@ -170,10 +170,10 @@ func TestPanelsAskTheServer(t *testing.T) {
 		verdict    criteria.Verdict
 		want       string
 	}{
-		{"the server shows it", open, &source{series: map[string]int{open: 2}}, criteria.Pass, "shows what is"},
+		{"the server shows it", open, &source{series: map[string]int{open: 2}}, criteria.Pass, "shows something, and nothing false was found in it"},
 		{"nothing has happened yet", open, &source{}, criteria.Pass, "nothing to show now"},
 		{"dead, and the server agrees", dead, &source{}, criteria.Fail, "shows nothing: " + mTransitions + " has no label state"},
-		{"the server knows better", dead, &source{series: map[string]int{dead: 1}}, criteria.Pass, "shows what is"},
+		{"the server knows better", dead, &source{series: map[string]int{dead: 1}}, criteria.Pass, "shows something, and nothing false was found in it"},
 		{"the server is down", open, &source{err: errors.New("connection\nrefused")}, criteria.Unmeasurable, "the server did not answer: connection refused"},
 		{"a partial answer proves no absence", open, &source{warn: []string{"store timed out"}}, criteria.Unmeasurable, "the server did not answer: it may have answered in part: store timed out"},
 		{"something else, there", cpu, &source{series: map[string]int{cpu: 4}}, criteria.Pass, "returns something"},

@@ -94,6 +94,8 @@ type Trial struct {
 	Must string `json:"must,omitempty"`
 	// Error is why it could not be evaluated.
 	Error string `json:"error,omitempty"`
+	// costly: the error is a bound of this process, not a fault of the expression.
+	costly bool
 	// held is the longest time that one alert was active.
 	held time.Duration
 }
@@ -143,7 +145,7 @@ func (p *Practice) try(ctx context.Context, g promlab.Group, in intent) (tried, 
 				return
 			}
 			if err != nil && tr.Error == "" {
-				tr.Error = oneLine(err.Error())
+				tr.Error, tr.costly = oneLine(err.Error()), promlab.Costly(err)
 			}
 			firing = false
 			for _, a := range as {

@@ -64,10 +64,13 @@ func (q *inquest) noMetric(vs *parser.VectorSelector, name string) []Reason {
 		}
 		return one(TooShort, vs, "%s did not appear in any history", name)
 	}
-	if strings.HasSuffix(name, "_bucket") && (d.lookalike(name) || strings.HasPrefix(name, "router_")) {
+	if strings.HasSuffix(name, "_bucket") && (d.ours(name) || strings.HasPrefix(name, "router_")) {
 		return one(NoMetric, vs, "nothing emits %s: the router exports no histogram, so no buckets exist", name)
 	}
-	if !d.lookalike(name) {
+	if !d.ours(name) {
+		if d.Present != nil && d.lookalike(name) {
+			return one(NoMetric, vs, "the server has no metric %s", name)
+		}
 		return one(Elsewhere, vs, "%s is not a metric of the breaker: it was not tried", name)
 	}
 	hint := ""
@@ -158,32 +161,64 @@ func (q *inquest) labelsOf(name string) []string {
 	return slices.Sorted(maps.Keys(seen))
 }
 
-// lookalike reports whether a name that does not exist was meant to be one of the
-// breaker's.
+// lookalike reports whether a name may be meant for a breaker's: this router's, or that
+// of something else that has one.
 func (d Dialect) lookalike(name string) bool {
 	low := strings.ToLower(name)
-	return strings.Contains(low, "circuit_breaker") || strings.Contains(low, "circuitbreaker") || d.nearest(name) != ""
+	return strings.Contains(low, "circuit_breaker") || strings.Contains(low, "circuitbreaker") || d.ours(name)
+}
+
+// ours reports whether a name that does not exist was meant for this router's breaker:
+// it begins as the dialect's names or the router's do, or is one of them misspelt.
+func (d Dialect) ours(name string) bool {
+	if len(name) > 200 {
+		return false
+	}
+	low := strings.ToLower(name)
+	return strings.HasPrefix(low, prefix) || strings.HasPrefix(low, "router_") && strings.Contains(low, "circuit") ||
+		strings.HasPrefix(name, d.common()) || d.nearest(name) != ""
+}
+
+// common is what the dialect's names begin with, up to a whole word; never "".
+func (d Dialect) common() string {
+	all := ""
+	for _, c := range metricNames() {
+		m := d.metric(c)
+		switch {
+		case m == "":
+		case all == "":
+			all = m
+		default:
+			n := 0
+			for n < len(m) && n < len(all) && m[n] == all[n] {
+				n++
+			}
+			all = all[:n]
+		}
+	}
+	all = all[:strings.LastIndexAny(all, "_:")+1]
+	if len(all) < 4 {
+		return prefix
+	}
+	return all
 }
 
 // nearest is a metric of the dialect that a name resembles, or "": a name that lost
-// or gained a word, or is misspelt. What both begin with says nothing.
+// or gained a word, or is misspelt. What all of them begin with says nothing.
 func (d Dialect) nearest(name string) string {
-	if len(name) > 200 {
-		return ""
-	}
 	best, dist := "", len(name)
 	for _, c := range metricNames() {
 		m := d.metric(c)
-		if m == "" {
+		if m == "" || len(name) > 200 {
 			continue
 		}
-		n := 0
-		for n < len(m) && n < len(name) && m[n] == name[n] {
-			n++
+		a, ours := strings.CutPrefix(name, d.common())
+		b := strings.TrimPrefix(m, d.common())
+		far := levenshtein.Distance(name, m, nil)
+		alike := far <= 3
+		if ours {
+			alike = far <= max(2, min(len(a), len(b))/4) || len(a) > 5 && len(b) > 5 && (strings.Contains(a, b) || strings.Contains(b, a))
 		}
-		a, b := name[strings.LastIndexByte(name[:n], '_')+1:], m[strings.LastIndexByte(m[:n], '_')+1:]
-		far := levenshtein.Distance(a, b, nil)
-		alike := far <= min(len(a), len(b))/4 || len(a) > 5 && len(b) > 5 && (strings.Contains(a, b) || strings.Contains(b, a))
 		if alike && far < dist {
 			best, dist = m, far
 		}

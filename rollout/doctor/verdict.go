@@ -20,19 +20,21 @@ import (
 // cannot fire, one that is silent when it must fire, one that cries on a good day,
 // one that never ends.
 func (p *Practice) judge(ctx context.Context, f *AlertFinding, t tried, deps map[string]promlab.Rule, want intent) {
-	var missed, false_, stuck, early, broken []string
+	var missed, cries, stuck, early, broken []string
 	f.Silent = true
+	costly := false
 	for _, tr := range t.trials {
 		f.Fires = f.Fires || tr.Fires
 		switch {
 		case tr.Error != "":
 			broken = append(broken, tr.History+": "+tr.Error)
+			costly = costly || tr.costly
 		case tr.Early || tr.History == hHealthy && tr.Fires:
 			early = append(early, tr.History)
 		case tr.Must == "fire" && !tr.Fires:
 			missed = append(missed, tr.History)
 		case tr.Must == "be silent" && tr.Fires:
-			false_ = append(false_, tr.History)
+			cries = append(cries, tr.History)
 		}
 		if tr.Resolves != nil {
 			if !*tr.Resolves {
@@ -52,6 +54,8 @@ func (p *Practice) judge(ctx context.Context, f *AlertFinding, t tried, deps map
 	switch {
 	case f.Health == "err":
 		f.Verdict, f.Summary = criteria.Fail, "cannot fire: "+f.Reasons[0].Text
+	case len(broken) > 0 && costly:
+		f.Verdict, f.Summary = criteria.Unmeasurable, "was not tried: it costs too much in "+broken[0]
 	case len(broken) > 0:
 		f.Verdict, f.Summary = criteria.Fail, "cannot be evaluated in "+broken[0]
 	case len(early) > 0:
@@ -72,8 +76,8 @@ func (p *Practice) judge(ctx context.Context, f *AlertFinding, t tried, deps map
 	case len(stuck) > 0:
 		f.Reasons = append(f.Reasons, q.latches(x, p.index(stuck[0]))...)
 		f.Verdict, f.Summary = criteria.Fail, "never resolves: "+f.Reasons[0].Text
-	case len(false_) > 0:
-		f.Verdict, f.Summary = criteria.Fail, "fires in the "+list("history", false_)+", where it must be silent"
+	case len(cries) > 0:
+		f.Verdict, f.Summary = criteria.Fail, "fires in the "+list("history", cries)+", where it must be silent"
 	default:
 		f.Verdict, f.Summary = criteria.Pass, "fires, is silent when all is well, and resolves"
 		if f.Resolves == nil {
