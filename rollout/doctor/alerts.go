@@ -201,13 +201,18 @@ func (p *Practice) concerns(rs recordings, r ServerRule) bool {
 	return false
 }
 
-// LongestFor is the longest `for` of the rules: what PracticeOptions.Hold is to be.
-func (in AlertInput) LongestFor() time.Duration {
-	var d time.Duration
+// LongestFor is the longest `for` of the alerts about the breaker, by the dialect's
+// names: what PracticeOptions.Hold is to be.
+func (in AlertInput) LongestFor(d Dialect) time.Duration {
+	p := &Practice{opt: PracticeOptions{Dialect: d}, engine: promlab.NewEngine(time.Minute)}
+	rs := p.recordings(in)
+	var longest time.Duration
 	for _, r := range in.Rules {
-		d = max(d, r.For)
+		if r.Alert != "" && r.For > longest && p.concerns(rs, r) {
+			longest = r.For
+		}
 	}
-	return d
+	return longest
 }
 
 // recordings finds recording rules by what they record.

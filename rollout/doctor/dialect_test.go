@@ -103,8 +103,11 @@ func TestScrapeIntervalCounts(t *testing.T) {
 
 // An alert with a long `for` gets outages that are longer still.
 func TestLongForIsTried(t *testing.T) {
-	in := AlertInput{Rules: []ServerRule{alert("Own", mErrorRate+" > 0.5", 3*time.Hour)}}
-	if f := ownAlert(t, practice(t, PracticeOptions{Hold: in.LongestFor()}), in); f.Verdict != criteria.Pass {
+	in := AlertInput{Rules: []ServerRule{alert("Own", mErrorRate+" > 0.5", 3*time.Hour), alert("Disk", "node_filesystem_avail_bytes < 1", 11*time.Hour)}}
+	if got := in.LongestFor(Dialect{}); got != 3*time.Hour {
+		t.Errorf("the longest `for` about the breaker is %s", got)
+	}
+	if f := ownAlert(t, practice(t, PracticeOptions{Hold: in.LongestFor(Dialect{})}), in); f.Verdict != criteria.Pass {
 		t.Errorf("%s: %s", f.Verdict, f.Summary)
 	}
 }

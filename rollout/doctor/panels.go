@@ -66,8 +66,10 @@ type PanelFinding struct {
 	// histories, and none of this was found in it.
 	Replacement string `json:"replacement"`
 	Proven      bool   `json:"proven"`
-	// elsewhere: it is not about the breaker.
+	// elsewhere: it is not about the breaker. undecided is why it shows nothing in the
+	// histories, where that does not prove it dead.
 	elsewhere bool
+	undecided string
 }
 
 // DashboardReport is what was found about a dashboard.
@@ -138,6 +140,10 @@ func (p *Practice) panel(q *inquest, f *PanelFinding, d *Dashboard, a *asker) {
 		return
 	}
 	f.Asked = filled.x.String()
+	if t := filled.x.Type(); t != parser.ValueTypeVector && t != parser.ValueTypeScalar {
+		f.Verdict, f.Summary = criteria.Unmeasurable, "was not tried: it is a "+parser.DocumentedType(t)
+		return
+	}
 	f.Problems = append(f.Problems, filled.problems...)
 	x, notes, err := p.adapt(f.Asked)
 	if err != nil { // it was checked when it was filled in
@@ -146,7 +152,11 @@ func (p *Practice) panel(q *inquest, f *PanelFinding, d *Dashboard, a *asker) {
 	}
 	f.Notes = append(f.Notes, notes...)
 	dead := q.why(x)
-	got, asked, err := a.ask(q.ctx, f.Asked)
+	ask := f.Asked
+	if filled.x.Type() == parser.ValueTypeScalar {
+		ask = "vector(" + ask + ")"
+	}
+	got, asked, err := a.ask(q.ctx, ask)
 	if asked && err == nil {
 		f.Returned = &got.series
 	}
@@ -161,6 +171,8 @@ func (p *Practice) panel(q *inquest, f *PanelFinding, d *Dashboard, a *asker) {
 		}
 	case f.Returned != nil && !breaker:
 		p.missing(q, f, x, a)
+	case len(dead) > 0 && breaker:
+		f.undecided = dead[0].Text
 	case f.Returned != nil:
 		f.Notes = append(f.Notes, "it returns nothing now; in the histories it does when something happens")
 	}
@@ -220,6 +232,8 @@ func (f *PanelFinding) conclude(asked bool, err error, breaker, alerts bool) {
 		f.Verdict, f.Summary = criteria.Fail, "shows something false: "+f.Problems[0].Text
 	case asked && err != nil:
 		f.Verdict, f.Summary = criteria.Unmeasurable, "the server did not answer: "+oneLine(err.Error())
+	case f.undecided != "":
+		f.Verdict, f.Summary = criteria.Inconclusive, "shows nothing in any history: "+f.undecided
 	case !asked && !breaker:
 		f.Verdict, f.Summary = criteria.Unmeasurable, "it is not about the breaker, and no server was asked"
 	case f.Returned != nil && *f.Returned == 0:
