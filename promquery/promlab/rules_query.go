@@ -60,7 +60,7 @@ func (e *Engine) Check(expr string) (parser.Expr, error) {
 		return nil, errors.New(oneLine(err.Error()))
 	}
 	if n := inner(x, e.step); n > maxInner {
-		return nil, fmt.Errorf("the subqueries evaluate %.0f times at each instant; at most %d are tried", n, maxInner)
+		return nil, BoundError(fmt.Sprintf("the subqueries evaluate %.0f times at each instant; at most %d are tried", n, maxInner))
 	}
 	return x, nil
 }
@@ -68,7 +68,7 @@ func (e *Engine) Check(expr string) (parser.Expr, error) {
 // checkText bounds an expression before it is parsed.
 func checkText(expr string) error {
 	if len(expr) > MaxExprBytes {
-		return fmt.Errorf("an expression of %d bytes; at most %d are read", len(expr), MaxExprBytes)
+		return BoundError(fmt.Sprintf("an expression of %d bytes; at most %d are read", len(expr), MaxExprBytes))
 	}
 	depth, deepest := 0, 0
 	for _, c := range []byte(expr) { // brackets in strings count too: nobody quotes a hundred of them
@@ -81,7 +81,7 @@ func checkText(expr string) error {
 		}
 	}
 	if deepest > maxNesting {
-		return fmt.Errorf("an expression nested %d deep; at most %d are read", deepest, maxNesting)
+		return BoundError(fmt.Sprintf("an expression nested %d deep; at most %d are read", deepest, maxNesting))
 	}
 	return nil
 }
@@ -103,12 +103,20 @@ func inner(n parser.Node, step time.Duration) float64 {
 	return times * worst
 }
 
-// Costly reports whether an evaluation failed on the bounds of this process, which
-// says nothing about the expression.
+// BoundError is a bound of this process that an expression exceeds. A server may well
+// evaluate it.
+type BoundError string
+
+// Error implements error.
+func (e BoundError) Error() string { return string(e) }
+
+// Costly reports whether an expression was refused, or its evaluation failed, on the
+// bounds of this process: that says nothing about the expression.
 func Costly(err error) bool {
+	var bound BoundError
 	var samples promql.ErrTooManySamples
 	var timeout promql.ErrQueryTimeout
-	return errors.As(err, &samples) || errors.As(err, &timeout)
+	return errors.As(err, &bound) || errors.As(err, &samples) || errors.As(err, &timeout)
 }
 
 // Instant evaluates an expression at one instant. A scalar is a vector of one

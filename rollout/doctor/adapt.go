@@ -6,6 +6,8 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/cbops/cbops/promquery/promlab"
 )
 
 // adapt makes an expression of a deployment speak of the histories: names of its
@@ -18,7 +20,7 @@ func (p *Practice) adapt(expr string) (parser.Expr, []string, error) {
 		return nil, nil, err
 	}
 	if n := nodes(x); n > maxNodes {
-		return nil, nil, fmt.Errorf("an expression of %d parts; at most %d are tried", n, maxNodes)
+		return nil, nil, promlab.BoundError(fmt.Sprintf("an expression of %d parts; at most %d are tried", n, maxNodes))
 	}
 	d := p.opt.Dialect
 	people := []people{

@@ -308,7 +308,7 @@ func (p *Practice) alert(ctx context.Context, rs recordings, r ServerRule, d *do
 		x, notes, err := p.adapt(dep.Expr)
 		if err != nil {
 			f.Verdict, f.Summary = criteria.Fail, "cannot fire: the expression cannot be read: "+oneLine(err.Error())
-			if _, wrong := parser.NewParser(parser.Options{}).ParseExpr(dep.Expr); wrong == nil { // too much for a trial, not for a server
+			if promlab.Costly(err) { // too much for a trial, not for a server
 				f.Verdict, f.Summary = criteria.Unmeasurable, "was not tried: "+oneLine(err.Error())
 			}
 			return f, nil

@@ -135,8 +135,7 @@ func promQL(source string) bool {
 func (p *Practice) panel(q *inquest, f *PanelFinding, d *Dashboard, a *asker) {
 	filled, err := p.fill(d, f.Query, a.at)
 	if err != nil {
-		f.Problems = append(f.Problems, Problem{Kind: Unreadable, Text: oneLine(err.Error())})
-		f.Verdict, f.Summary = criteria.Fail, "shows nothing: the query cannot be read: "+oneLine(err.Error())
+		f.refused(err)
 		return
 	}
 	f.Asked = filled.x.String()
@@ -146,8 +145,8 @@ func (p *Practice) panel(q *inquest, f *PanelFinding, d *Dashboard, a *asker) {
 	}
 	f.Problems = append(f.Problems, filled.problems...)
 	x, notes, err := p.adapt(f.Asked)
-	if err != nil { // it was checked when it was filled in
-		f.Verdict, f.Summary = criteria.Fail, "shows nothing: "+err.Error()
+	if err != nil {
+		f.refused(err)
 		return
 	}
 	f.Notes = append(f.Notes, notes...)
@@ -170,7 +169,7 @@ func (p *Practice) panel(q *inquest, f *PanelFinding, d *Dashboard, a *asker) {
 			f.Problems = append(f.Problems, Problem{Kind: r.Kind, Text: r.Text})
 		}
 	case f.Returned != nil && !breaker:
-		p.missing(q, f, x, a)
+		p.missing(q, f, filled.x, a) // as the server is asked: with its own names
 	case len(dead) > 0 && breaker:
 		f.undecided = dead[0].Text
 	case f.Returned != nil:
@@ -191,23 +190,39 @@ func (p *Practice) panel(q *inquest, f *PanelFinding, d *Dashboard, a *asker) {
 	f.conclude(asked, err, p.breakers(x), p.alertsOnly(x))
 }
 
+// refused is the verdict on a query that could not be tried.
+func (f *PanelFinding) refused(err error) {
+	if promlab.Costly(err) { // too much for a trial, not for a server
+		f.Verdict, f.Summary = criteria.Unmeasurable, "was not tried: "+oneLine(err.Error())
+		return
+	}
+	f.Problems = append(f.Problems, Problem{Kind: Unreadable, Text: oneLine(err.Error())})
+	f.Verdict, f.Summary = criteria.Fail, "shows nothing: the query cannot be read: "+oneLine(err.Error())
+}
+
 // trend reports whether a type of panel shows a course over time, not a present value.
 func trend(panel string) bool { return panel == "timeseries" || panel == "graph" }
 
-// missing says which selectors of a query that is not about the breaker select
-// nothing on the server.
+// missing says which selectors make a query empty because the server has no such
+// series: for what is not about the breaker, only the server knows.
 func (p *Practice) missing(q *inquest, f *PanelFinding, x parser.Expr, a *asker) {
-	walk(x, func(n parser.Node) {
-		vs, ok := n.(*parser.VectorSelector)
-		if !ok || len(f.Problems) > 0 {
-			return
+	for _, r := range starved(x, func(leaf parser.Expr) []Reason {
+		if m, ok := leaf.(*parser.MatrixSelector); ok {
+			leaf = m.VectorSelector
+		}
+		vs, ok := leaf.(*parser.VectorSelector)
+		if !ok {
+			return nil
 		}
 		plain := &parser.VectorSelector{Name: vs.Name, LabelMatchers: vs.LabelMatchers}
-		if got, asked, err := a.ask(q.ctx, plain.String()); asked && err == nil && got.series == 0 {
-			f.Empty = true
-			f.Problems = append(f.Problems, Problem{Kind: NoMetric, Text: "the server has no series " + text(plain)})
+		if got, asked, err := a.ask(q.ctx, plain.String()); !asked || err != nil || got.series > 0 {
+			return nil
 		}
-	})
+		return one(NoMetric, vs, "the server has no series %s", text(plain))
+	}) {
+		f.Empty = true
+		f.Problems = append(f.Problems, Problem{Kind: r.Kind, Text: r.Text})
+	}
 	if !f.Empty {
 		f.Notes = append(f.Notes, "it returns nothing now; the series that it reads exist")
 	}

@@ -116,6 +116,7 @@ func TestFalsehoods(t *testing.T) {
 	for _, tt := range []struct{ name, expr, want, replacement string }{
 		{"state is open", `router_circuit_breaker_state{state="open"} == 1`, "shows something false: router_circuit_breaker_state: it keeps", "* 0"},
 		{"how many are open", `count(router_circuit_breaker_state{state="open"} == 1)`, "shows something false: router_circuit_breaker_state: it keeps", "count((sum by"},
+		{"open ones among others", `rate(router_circuit_breaker_events_total[5m]) and on (tenant_id, provider_id) router_circuit_breaker_state{state="half_open"} == 2 or router_circuit_breaker_state{state="open"}`, "shows something false: router_circuit_breaker_state: it keeps", ""},
 		{"closed circuits", `router_circuit_breaker_state{state="closed"}`, "shows something false: router_circuit_breaker_state: it keeps", "* 0"},
 		{"reasons as they are", `sum by (reason) (router_circuit_breaker_trigger_reason)`, "shows something false: router_circuit_breaker_trigger_reason: it is set to 1", "offset 1h"},
 		{"reasons counted", `sum by (reason) (increase(router_circuit_breaker_trigger_reason{tenant_id=~"$tenant_id"}[1h]))`, "shows something false: increase() is always 0: router_circuit_breaker_trigger_reason", `tenant_id=~"$tenant_id"`},
@@ -178,6 +179,10 @@ func TestPanelsAskTheServer(t *testing.T) {
 		{"a partial answer proves no absence", open, &source{warn: []string{"store timed out"}}, criteria.Unmeasurable, "the server did not answer: it may have answered in part: store timed out"},
 		{"more than the histories have", `sum(rate(` + mEvents + `[5m])) > 1000`, &source{}, criteria.Inconclusive, "shows nothing in any history: in every history sum(rate("},
 		{"and not asked", `sum(rate(` + mEvents + `[5m])) > 1000`, nil, criteria.Inconclusive, "shows nothing in any history: in every history sum(rate("},
+		{"too long", cpu + strings.Repeat(" + "+cpu, 2000), &source{}, criteria.Unmeasurable, "was not tried: a query of"},
+		{"too many parts", cpu + strings.Repeat(" + "+cpu, 200), &source{}, criteria.Unmeasurable, "was not tried: an expression of"},
+		{"something else, one of two", cpu + ` or node_load1`, &source{series: map[string]int{"node_load1": 1}}, criteria.Pass, "nothing to show now"},
+		{"something else, of a tenant", `x_total{tenant_id="a"} > 5`, &source{series: map[string]int{`x_total{tenant_id="a"}`: 1}}, criteria.Pass, "nothing to show now"},
 		{"a number", `scalar(sum(` + mEvents + `))`, &source{series: map[string]int{`vector(scalar(sum(` + mEvents + `)))`: 1}}, criteria.Pass, "shows something"},
 		{"a range", mEvents + `[5m]`, &source{}, criteria.Unmeasurable, "was not tried: it is a range vector"},
 		{"something else, there", cpu, &source{series: map[string]int{cpu: 4}}, criteria.Pass, "returns something"},

@@ -179,44 +179,55 @@ func (q *inquest) why(x parser.Expr) []Reason {
 // starved explains an x that must be empty because selectors in it select nothing. It
 // evaluates the selectors only: the usual cause is found at once, however long x is.
 func (q *inquest) starved(x parser.Expr) []Reason {
-	switch n := x.(type) {
-	case *parser.VectorSelector:
-		if q.any(n.String()) {
-			return nil
+	return starved(x, func(leaf parser.Expr) []Reason {
+		switch n := leaf.(type) {
+		case *parser.MatrixSelector:
+			return q.matrix(n)
+		case *parser.VectorSelector:
+			if !q.any(n.String()) {
+				return q.selector(n)
+			}
 		}
-		return q.selector(n)
-	case *parser.MatrixSelector:
-		return q.matrix(n)
+		return nil
+	})
+}
+
+// starved returns the reasons of the selectors that make x empty; empty says why a
+// selector, instant or range, selects nothing.
+func starved(x parser.Expr, empty func(leaf parser.Expr) []Reason) []Reason {
+	switch n := x.(type) {
+	case *parser.VectorSelector, *parser.MatrixSelector:
+		return empty(n)
 	case *parser.SubqueryExpr:
-		return q.starved(n.Expr)
+		return starved(n.Expr, empty)
 	case *parser.ParenExpr:
-		return q.starved(n.Expr)
+		return starved(n.Expr, empty)
 	case *parser.StepInvariantExpr:
-		return q.starved(n.Expr)
+		return starved(n.Expr, empty)
 	case *parser.UnaryExpr:
-		return q.starved(n.Expr)
+		return starved(n.Expr, empty)
 	case *parser.AggregateExpr:
-		return q.starved(n.Expr)
+		return starved(n.Expr, empty)
 	case *parser.Call:
 		if strings.HasPrefix(n.Func.Name, "absent") || n.Func.Name == "scalar" { // something comes of nothing
 			return nil
 		}
 		for _, a := range n.Args {
-			if rs := q.starved(a); rs != nil {
+			if rs := starved(a, empty); rs != nil {
 				return rs
 			}
 		}
 	case *parser.BinaryExpr:
-		left := q.starved(n.LHS)
+		left := starved(n.LHS, empty)
 		switch {
 		case n.Op == parser.LOR:
-			if right := q.starved(n.RHS); left != nil && right != nil {
+			if right := starved(n.RHS, empty); left != nil && right != nil {
 				return append(left, right...)
 			}
 		case left != nil || n.Op == parser.LUNLESS:
 			return left
 		default:
-			return q.starved(n.RHS)
+			return starved(n.RHS, empty)
 		}
 	}
 	return nil

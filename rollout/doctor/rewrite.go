@@ -59,10 +59,17 @@ func many(x parser.Expr) {
 // the rest of the query stays.
 func (p *Practice) instead(x parser.Expr) string {
 	d := p.opt.Dialect
-	for _, u := range p.uses(x) {
-		if u.metric == mState || u.metric == mReason { // its values mean something else
-			return p.named(d.asWhole(u.metric, x), u.vs)
+	uses := p.uses(x)
+	for _, u := range uses {
+		if u.metric != mState && u.metric != mReason {
+			continue
 		}
+		// Its values mean something else, so the query is replaced as a whole; one that
+		// reads other metrics too is for its author to mend.
+		if slices.ContainsFunc(uses, func(o use) bool { return o.metric != u.metric }) {
+			return ""
+		}
+		return p.named(d.asWhole(u.metric, x), u.vs)
 	}
 	for _, vs := range d.denominators(x) {
 		d.onlyReached(vs)

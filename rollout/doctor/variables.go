@@ -44,7 +44,7 @@ const (
 func (p *Practice) fill(d *Dashboard, expr string, at time.Time) (query, error) {
 	q := query{problems: []Problem{}}
 	if len(expr) > promlab.MaxExprBytes {
-		return q, fmt.Errorf("a query of %d bytes; at most %d are read", len(expr), promlab.MaxExprBytes)
+		return q, promlab.BoundError(fmt.Sprintf("a query of %d bytes; at most %d are read", len(expr), promlab.MaxExprBytes))
 	}
 	var back []string
 	re := regexp.MustCompile(variable)
@@ -52,7 +52,7 @@ func (p *Practice) fill(d *Dashboard, expr string, at time.Time) (query, error) 
 	last, words := 0, 0
 	found := re.FindAllStringSubmatchIndex(expr, maxInQuery+1)
 	if len(found) > maxInQuery {
-		return q, fmt.Errorf("more than %d variables in one query", maxInQuery)
+		return q, promlab.BoundError(fmt.Sprintf("more than %d variables in one query", maxInQuery))
 	}
 	for _, m := range found {
 		whole := expr[m[0]:m[1]]
