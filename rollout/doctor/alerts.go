@@ -215,15 +215,18 @@ func (in AlertInput) LongestFor(d Dialect) time.Duration {
 	return longest
 }
 
-// recordings finds recording rules by what they record.
+// recordings finds recording rules by what they record, for one report.
 type recordings struct {
 	p     *Practice
 	rules []ServerRule
 	by    map[string][]int
+	// left is how many more parts the report may evaluate: see inquest.
+	left *int
 }
 
 func (p *Practice) recordings(in AlertInput) recordings {
-	rs := recordings{p, in.Rules, map[string][]int{}}
+	left := maxAllParts
+	rs := recordings{p, in.Rules, map[string][]int{}, &left}
 	for i, r := range in.Rules {
 		if r.Record != "" {
 			rs.by[r.Record] = append(rs.by[r.Record], i)
@@ -330,7 +333,7 @@ func (p *Practice) alert(ctx context.Context, rs recordings, r ServerRule, d *do
 		return f, fmt.Errorf("trying %s: %w", r.Alert, err)
 	}
 	f.Trials = t.trials
-	p.judge(ctx, &f, t, deps, want)
+	p.judge(ctx, rs.left, &f, t, deps, want)
 	return f, nil
 }
 

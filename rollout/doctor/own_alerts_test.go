@@ -38,6 +38,7 @@ func TestServersOwnAlerts(t *testing.T) {
 		{"a dead one or a living one", `router_circuit_breaker_opened > 0 or router_circuit_breaker_error_rate > 0.5`, 0, criteria.Pass, "fires"},
 		{"a recording rule of nothing", `job:breaker_opens:rate5m > 0`, 0, criteria.Fail, "cannot fire: job:breaker_opens:rate5m is recorded from what comes to nothing: router_circuit_breaker_state_transitions_total has no label state"},
 		{"a recording rule of something", `job:breaker_failures:rate5m / job:breaker_reached:rate5m > 0.5`, 5 * time.Minute, criteria.Pass, "fires, is silent when all is well, and resolves"},
+		{"a recording rule of recording rules", `job:breaker_share:rate5m > 0.5`, 5 * time.Minute, criteria.Pass, "fires, is silent when all is well, and resolves"},
 		{"no expression", `router_circuit_breaker_error_rate >`, 0, criteria.Fail, "cannot fire: the expression cannot be read: 1:36: parse error"},
 		{"always", `sum(rate(router_circuit_breaker_events_total[5m])) > 0`, 0, criteria.Fail, "fires always: in the history healthy nothing was wrong"},
 		{"before anything is wrong", `count(count by (tenant_id) (router_circuit_breaker_events_total)) < 4`, 0, criteria.Fail, "fires always: in the history outage nothing was wrong"},
@@ -56,6 +57,7 @@ func TestServersOwnAlerts(t *testing.T) {
 	} {
 		in := AlertInput{Known: true, Rules: []ServerRule{alert("Own", tt.expr, tt.hold),
 			{Rule: promlab.Rule{Record: "job:breaker_opens:rate5m", Expr: `sum(rate(router_circuit_breaker_state_transitions_total{state="open"}[5m]))`}},
+			{Rule: promlab.Rule{Record: "job:breaker_share:rate5m", Expr: `job:breaker_failures:rate5m / job:breaker_reached:rate5m`}},
 			{Rule: promlab.Rule{Record: "job:breaker_failures:rate5m", Expr: `sum by (provider_id) (rate(router_circuit_breaker_events_total{event_type="failure"}[5m]))`}},
 			{Rule: promlab.Rule{Record: "job:breaker_reached:rate5m", Expr: `sum by (provider_id) (rate(router_circuit_breaker_events_total{event_type=~"success|failure"}[5m]))`}},
 		}}
@@ -90,7 +92,8 @@ func TestCostIsNoFault(t *testing.T) {
 		}
 		tr.trials[3].Error, tr.trials[3].costly = "too many samples", costly
 		var f AlertFinding
-		if p.judge(t.Context(), &f, tr, nil, intent{}); f.Verdict != want {
+		left := maxAllParts
+		if p.judge(t.Context(), &left, &f, tr, nil, intent{}); f.Verdict != want {
 			t.Errorf("costly %v: %s: %s", costly, f.Verdict, f.Summary)
 		}
 	}
@@ -199,7 +202,7 @@ func TestCostlyAlertsAreBounded(t *testing.T) {
 		}
 		t.Logf("%s: %s", name, time.Since(begin))
 	}
-	deep := strings.Repeat("-(", 90) + "router_circuit_breaker_error_rate > 2" + strings.Repeat(")", 90)
+	deep := strings.Repeat("-(", 95) + "router_circuit_breaker_error_rate > 2" + strings.Repeat(")", 95)
 	if f := ownAlert(t, p, AlertInput{Rules: []ServerRule{alert("Own", deep, 0)}}); f.Verdict != criteria.Inconclusive || !strings.Contains(f.Summary, "too many parts") {
 		t.Errorf("many parts that come to nothing: %s: %.300s", f.Verdict, f.Summary)
 	}

@@ -87,6 +87,7 @@ type DashboardReport struct {
 func (p *Practice) Dashboard(ctx context.Context, d *Dashboard, src Source, at time.Time) (DashboardReport, error) {
 	report := DashboardReport{Dialect: p.opt.Dialect.name(), UID: d.UID, Title: d.Title, Panels: []PanelFinding{}, Notes: []string{}}
 	a := &asker{src: src, at: at, known: map[string]answer{}}
+	left := maxAllParts
 	var stores []promlab.Queryable
 	for _, h := range p.histories {
 		stores = append(stores, h.store)
@@ -109,7 +110,7 @@ func (p *Practice) Dashboard(ctx context.Context, d *Dashboard, src Source, at t
 			if t.Hidden {
 				f.Notes = append(f.Notes, "the query is hidden")
 			}
-			p.panel(p.inquest(ctx, stores, nil), &f, d, a)
+			p.panel(p.inquest(ctx, &left, stores, nil), &f, d, a)
 			if ctx.Err() != nil {
 				return report, ctx.Err()
 			}
@@ -185,6 +186,10 @@ func (p *Practice) panel(q *inquest, f *PanelFinding, d *Dashboard, a *asker) {
 	}
 	if len(f.Problems) > 0 {
 		f.Replacement, f.Proven = p.rewrite(q, filled, f.Problems)
+	}
+	if q.exhausted() && len(f.Problems) == 0 {
+		f.refused(promlab.BoundError("the query has too many parts to try each"))
+		return
 	}
 	f.elsewhere = !p.breakers(x)
 	f.conclude(asked, err, p.breakers(x), p.alertsOnly(x))

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cbops/cbops/promquery"
+	"github.com/cbops/cbops/promquery/promlab"
 	"github.com/cbops/cbops/rollout/criteria"
 )
 
@@ -183,6 +184,7 @@ func TestPanelsAskTheServer(t *testing.T) {
 		{"too many parts", cpu + strings.Repeat(" + "+cpu, 200), &source{}, criteria.Unmeasurable, "was not tried: an expression of"},
 		{"something else, one of two", cpu + ` or node_load1`, &source{series: map[string]int{"node_load1": 1}}, criteria.Pass, "nothing to show now"},
 		{"something else, of a tenant", `x_total{tenant_id="a"} > 5`, &source{series: map[string]int{`x_total{tenant_id="a"}`: 1}}, criteria.Pass, "nothing to show now"},
+		{"too many groups", strings.Repeat("sum by (tenant_id) (", 60) + mEvents + strings.Repeat(")", 60) + " / " + strings.Repeat("max by (tenant_id) (", 60) + mEvents + strings.Repeat(")", 60), &source{}, criteria.Unmeasurable, "was not tried: the query has too many parts"},
 		{"a number", `scalar(sum(` + mEvents + `))`, &source{series: map[string]int{`vector(scalar(sum(` + mEvents + `)))`: 1}}, criteria.Pass, "shows something"},
 		{"a range", mEvents + `[5m]`, &source{}, criteria.Unmeasurable, "was not tried: it is a range vector"},
 		{"something else, there", cpu, &source{series: map[string]int{cpu: 4}}, criteria.Pass, "returns something"},
@@ -246,5 +248,20 @@ func TestEndedContextEndsTheDoctor(t *testing.T) {
 	}
 	if _, err := p.Dashboard(ctx, fixture(t), nil, time.Unix(0, 0)); !errors.Is(err, context.Canceled) {
 		t.Errorf("dashboard: %v", err)
+	}
+}
+
+// When a report has cost enough, what was not tried is not said to be right.
+func TestAReportIsBounded(t *testing.T) {
+	p := practice(t, PracticeOptions{})
+	var stores []promlab.Queryable
+	for _, h := range p.histories {
+		stores = append(stores, h.store)
+	}
+	for left, want := range map[int]criteria.Verdict{0: criteria.Unmeasurable, 100: criteria.Pass} {
+		f := PanelFinding{Query: "sum(rate(" + mEvents + "[5m]))"}
+		if p.panel(p.inquest(t.Context(), &left, stores, nil), &f, &Dashboard{}, &asker{}); f.Verdict != want {
+			t.Errorf("%s: %s", f.Verdict, f.Summary)
+		}
 	}
 }

@@ -59,7 +59,9 @@ func (r Reason) dead() bool {
 // Bounds of what one expression may cost: people write a few dozen parts.
 const (
 	maxNodes = 200
-	maxParts = 60
+	maxParts = 100
+	// maxAllParts bounds a whole report; a large one needs a tenth of it.
+	maxAllParts = 4000
 )
 
 // nodes counts the parts of an expression.
@@ -79,15 +81,16 @@ type inquest struct {
 	recorded map[string]promlab.Rule
 	step     time.Duration
 	cache    map[string][]promql.Matrix
-	// parts is how many more parts may be evaluated.
+	// parts is how many more parts may be evaluated, left how many for the whole report.
 	parts int
+	left  *int
 	depth int
 	// only is the one history that is looked at, or -1 for all.
 	only int
 }
 
-func (p *Practice) inquest(ctx context.Context, stores []promlab.Queryable, recorded map[string]promlab.Rule) *inquest {
-	return &inquest{p: p, ctx: ctx, stores: stores, recorded: recorded, step: p.opt.Evaluation, cache: map[string][]promql.Matrix{}, parts: maxParts, only: -1}
+func (p *Practice) inquest(ctx context.Context, left *int, stores []promlab.Queryable, recorded map[string]promlab.Rule) *inquest {
+	return &inquest{p: p, ctx: ctx, stores: stores, recorded: recorded, step: p.opt.Evaluation, cache: map[string][]promql.Matrix{}, parts: maxParts, left: left, only: -1}
 }
 
 // in is the same inquest into one history.
@@ -96,6 +99,10 @@ func (q *inquest) in(i int) *inquest {
 	one.only, one.cache = i, map[string][]promql.Matrix{}
 	return &one
 }
+
+// exhausted reports whether no more parts may be evaluated: what was found is true,
+// what was not found may still be.
+func (q *inquest) exhausted() bool { return q.parts < 0 || *q.left < 0 }
 
 func (q *inquest) where() string {
 	if q.only < 0 {
@@ -110,7 +117,8 @@ func (q *inquest) values(expr string) []promql.Matrix {
 		return m
 	}
 	out := make([]promql.Matrix, len(q.stores))
-	if q.parts--; q.parts < 0 {
+	*q.left--
+	if q.parts--; q.exhausted() {
 		return out
 	}
 	_ = q.p.each(func(i int, h history) error {
@@ -149,7 +157,7 @@ func (q *inquest) why(x parser.Expr) []Reason {
 	if q.any(x.String()) {
 		return nil
 	}
-	if q.parts < 0 {
+	if q.exhausted() {
 		return one(Unknown, x, "the expression has too many parts to find out which one comes to nothing")
 	}
 	switch n := x.(type) {

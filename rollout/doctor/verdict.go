@@ -19,7 +19,7 @@ import (
 // judge turns trials into a verdict and its reasons. Worst first: an alert that
 // cannot fire, one that is silent when it must fire, one that cries on a good day,
 // one that never ends.
-func (p *Practice) judge(ctx context.Context, f *AlertFinding, t tried, deps map[string]promlab.Rule, want intent) {
+func (p *Practice) judge(ctx context.Context, left *int, f *AlertFinding, t tried, deps map[string]promlab.Rule, want intent) {
 	var missed, cries, stuck, early, broken []string
 	f.Silent = true
 	costly := false
@@ -45,7 +45,7 @@ func (p *Practice) judge(ctx context.Context, f *AlertFinding, t tried, deps map
 		}
 	}
 	f.Silent = len(early) == 0
-	q := p.inquest(ctx, t.stores, deps)
+	q := p.inquest(ctx, left, t.stores, deps)
 	x, err := p.engine.Check(t.rule.Expr)
 	if err != nil { // it was checked before it was tried
 		f.Verdict, f.Summary = criteria.Fail, "cannot fire: "+err.Error()
