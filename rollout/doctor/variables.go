@@ -3,7 +3,6 @@ package doctor
 import (
 	"fmt"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,7 +28,7 @@ type query struct {
 // variable reads $name, ${name}, ${name:format}, ${name.field} and [[name:format]].
 const variable = `\$(\w+)|\[\[(\w+?)(?::\w+)?\]\]|\$\{(\w+)(?:\.[^:^}]+)?(?::([^}]+))?\}`
 
-// word is what stands for the i-th variable within a string.
+// word is what stands for the i-th variable within a string; none begins as another.
 func word(i int) string { return "cbopsvar" + strconv.Itoa(i) + "x" }
 
 const (
@@ -92,7 +91,7 @@ func (p *Practice) fill(d *Dashboard, expr string, at time.Time) (query, error) 
 		}
 	}
 	b.WriteString(expr[last:])
-	q.text, q.restore = b.String(), strings.NewReplacer(longestFirst(back)...)
+	q.text, q.restore = b.String(), strings.NewReplacer(back...)
 	x, err := p.engine.Check(q.text)
 	if err != nil {
 		return q, fmt.Errorf("%w, after filling in variables: %s", err, clipped(oneLine(q.text)))
@@ -111,23 +110,6 @@ func group(s string, m []int, i int) string {
 
 func letter(s string) bool {
 	return s != "" && (s[0] == '_' || s[0] >= 'a' && s[0] <= 'z' || s[0] >= 'A' && s[0] <= 'Z')
-}
-
-// longestFirst orders pairs so that cbopsvar12x is not taken for cbopsvar1.
-func longestFirst(pairs []string) []string {
-	type pair struct{ a, b string }
-	var ps []pair
-	for i := 0; i+1 < len(pairs); i += 2 {
-		if p := (pair{pairs[i], pairs[i+1]}); !slices.Contains(ps, p) {
-			ps = append(ps, p)
-		}
-	}
-	slices.SortStableFunc(ps, func(x, y pair) int { return len(y.a) - len(x.a) })
-	out := []string{}
-	for _, p := range ps {
-		out = append(out, p.a, p.b)
-	}
-	return out
 }
 
 func (d *Dashboard) variable(name string) (Variable, bool) {
