@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,7 +15,7 @@ import (
 
 // event is a line of a record: <state>/rollbacks/<id>.jsonl.
 type event struct {
-	Event string    `json:"event"` // began, written, result, ended, resumed
+	Event string    `json:"event"` // began, result, ended, resumed, undone
 	At    time.Time `json:"at"`
 	By    string    `json:"by,omitempty"`
 	Scope
@@ -52,39 +51,6 @@ func (e *Engine) record(id string, events []event) {
 	}
 }
 
-// packLine is a line of a backup: <state>/backups/<id>.pack.
-type packLine struct {
-	Tenant string `json:"tenant"`
-	Policy string `json:"policy"`
-	Bytes  []byte `json:"bytes"` // base64
-}
-
-// backup keeps the old bytes of everything that is about to be written: one file,
-// one sync. It returns where, or "" after a warning: it stops nothing.
-func (e *Engine) backup(id string, items []*item) string {
-	var buf bytes.Buffer
-	for _, it := range items {
-		if it.failed != "" || bytes.Equal(it.old, it.new) {
-			continue
-		}
-		b, err := json.Marshal(packLine{it.ref.Tenant, it.ref.Policy, it.old})
-		if err != nil {
-			e.warn(fmt.Sprintf("no backup of %s: %v", it.ref, err))
-			continue
-		}
-		buf.Write(append(b, '\n'))
-	}
-	if buf.Len() == 0 {
-		return ""
-	}
-	place, err := e.keep("backups", id+".pack", buf.Bytes())
-	if err != nil {
-		e.warn(fmt.Sprintf("no backup of the old policies is kept: %v", err))
-		return ""
-	}
-	return place
-}
-
 // keep appends to a file of the state directory, or, where that cannot be
 // written, of the temporary one, and syncs it once.
 func (e *Engine) keep(dir, name string, b []byte) (string, error) {
@@ -110,17 +76,23 @@ func (e *Engine) keep(dir, name string, b []byte) (string, error) {
 }
 
 func appendSynced(place string, b []byte) error {
-	if err := os.MkdirAll(filepath.Dir(place), 0o755); err != nil {
-		return err
-	}
-	// Policies may hold what is not everybody's to read.
-	f, err := os.OpenFile(place, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	f, err := openAppend(place)
 	if err != nil {
 		return err
 	}
-	if st, serr := f.Stat(); serr != nil || !st.Mode().IsRegular() {
-		return errors.Join(serr, f.Close(), fmt.Errorf("%s: %w", place, fs.ErrInvalid))
-	}
 	_, werr := f.Write(b)
 	return errors.Join(werr, f.Sync(), f.Close())
+}
+
+// openAppend opens a file of the state directory for appending; the directory is
+// made when needed.
+func openAppend(place string) (*os.File, error) {
+	if err := os.MkdirAll(filepath.Dir(place), 0o755); err != nil {
+		return nil, err
+	}
+	if st, err := os.Lstat(place); err == nil && !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: not a regular file", place) // a pipe would block
+	}
+	// Policies may hold what is not everybody's to read.
+	return os.OpenFile(place, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 }

@@ -120,15 +120,7 @@ func (d *Dir) replace(name string, old fs.FileInfo, b []byte) (err error) {
 		return d.fail("replace", name, err)
 	}
 	// From here on the new bytes are in place; only their durability can fail.
-	dir, derr := d.root.Open(path.Dir(name))
-	if derr != nil {
-		return d.fail("sync the directory of", name, derr)
-	}
-	defer dir.Close() //nolint:errcheck // opened for reading
-	if derr := dir.Sync(); derr != nil {
-		return d.fail("sync the directory of", name, derr)
-	}
-	return nil
+	return d.syncDir(path.Dir(name))
 }
 
 // tempName starts with a dot, so that it is never a policy, and does not end in
