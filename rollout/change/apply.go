@@ -362,3 +362,34 @@ func suggest(err error, word string, known []string) error {
 	}
 	return fault.Hint(err, fmt.Sprintf("there are %d, from %s to %s: check the spelling and --policies", len(known), known[0], known[len(known)-1]))
 }
+
+// Verify asks every node whether it runs what the steps' policies say. Nothing is
+// changed and nothing reloaded.
+func (e *Engine) Verify(ctx context.Context, steps []Step) []PolicyResult {
+	t := e.track(e.Now())
+	results := make([][]PolicyResult, len(e.Sites))
+	var wg sync.WaitGroup
+	for i, site := range e.Sites {
+		var items []*item
+		for _, s := range steps {
+			if s.Site == i {
+				items = append(items, &item{ref: s.Ref, old: router.Digest(s.New), new: router.Digest(s.New), want: writtenFields(s.New), disabled: !enables(s.New)})
+			}
+		}
+		wg.Go(func() {
+			ctx, cancel := e.nodeContext(ctx)
+			defer cancel()
+			for _, n := range site.Nodes {
+				r := e.newNodeRun(n, items, t)
+				if r.ask(ctx) {
+					r.verify(ctx)
+				}
+				results[i] = append(results[i], r.results...)
+			}
+		})
+	}
+	wg.Wait()
+	all := slices.Concat(results...)
+	slices.SortStableFunc(all, func(a, b PolicyResult) int { return a.Ref().Compare(b.Ref()) })
+	return all
+}

@@ -85,9 +85,18 @@ type Site struct {
 // Timelines tells which circuits are open where nodes cannot show them: from the
 // transitions that the metrics have. It may take until its context ends.
 type Timelines interface {
-	// Open returns the circuits of tenants that are not closed, with the node that
-	// each is on, and how many circuits were looked at.
-	Open(ctx context.Context, tenants []string) (open []OpenCircuit, looked int, err error)
+	// Open looks at the circuits of tenants; nil is all of them.
+	Open(ctx context.Context, tenants []string) (Seen, error)
+}
+
+// Seen is what timelines show.
+type Seen struct {
+	// Open are the circuits that are not closed; Looked is how many there are.
+	Open   []OpenCircuit
+	Looked int
+	// At is the oldest of the samples that this rests on: what happened later is
+	// not in it.
+	At time.Time
 }
 
 // Engine makes changes. Fill it once; it is not changed by use.

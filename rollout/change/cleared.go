@@ -68,7 +68,7 @@ type Clearing struct {
 const pollEvery = time.Second
 
 // circuitDeadline bounds one look at a node's circuits where nobody asked to wait.
-const circuitDeadline = 15 * time.Second
+const circuitDeadline = 10 * time.Second
 
 // keys are the circuits that the items' policies use; a policy that names no
 // provider leaves its tenant's to the node.
@@ -195,52 +195,67 @@ func mark(results []PolicyResult, items []*item, n NodeCleared) {
 	}
 }
 
-// byTimelines answers for nodes that cannot show their circuits, from metrics. It
+// askTimelines answers for nodes that cannot show their circuits, from metrics. It
 // never holds a result back: unless waiting was asked for, an answer that is not
 // there when everything else is done is not measured.
-func (e *Engine) askTimelines(ctx context.Context, tenants []string, wait time.Duration) func() NodeCleared {
+func (e *Engine) askTimelines(ctx context.Context, tenants []string) func(wait time.Duration) NodeCleared {
 	if e.Timelines == nil {
 		return nil
 	}
 	type answer struct {
-		open   []OpenCircuit
-		looked int
-		err    error
+		seen Seen
+		err  error
 	}
 	got := make(chan answer, 1)
-	ctx, cancel := context.WithTimeoutCause(ctx, max(wait, timelineDeadline), errors.New("the metrics do not answer in time"))
+	ask, cancel := context.WithTimeoutCause(ctx, circuitDeadline, errors.New("the metrics do not answer in time"))
 	go func() {
-		open, looked, err := e.Timelines.Open(ctx, tenants)
-		got <- answer{open, looked, err}
+		seen, err := e.Timelines.Open(ask, tenants)
+		got <- answer{seen, err}
 	}()
-	return func() NodeCleared {
+	return func(wait time.Duration) NodeCleared {
 		defer cancel()
-		n := NodeCleared{State: ClearedUnknown, Open: []OpenCircuit{}}
-		var a answer
-		if wait > 0 {
-			a = <-got
-		} else {
+		now := e.Now()
+		if wait <= 0 {
 			select {
-			case a = <-got:
+			case a := <-got:
+				return byTimelines(a.seen, a.err, now)
 			default:
-				n.Reason = "the metrics did not answer in time"
+				return NodeCleared{State: ClearedUnknown, Open: []OpenCircuit{}, Reason: "the metrics did not answer in time"}
+			}
+		}
+		for until := now.Add(wait); ; {
+			look, cancel := context.WithTimeoutCause(ctx, circuitDeadline, errors.New("the metrics do not answer in time"))
+			seen, err := e.Timelines.Open(look, tenants)
+			cancel()
+			n := byTimelines(seen, err, now)
+			if n.State == Cleared || !e.Now().Before(until) || e.Sleep(ctx, pollTimelines) != nil {
 				return n
 			}
 		}
-		switch {
-		case a.err != nil:
-			n.Reason = "timelines: " + a.err.Error()
-		case a.looked == 0:
-			n.Reason = "timelines: no circuit of this scope is in the metrics"
-		case len(a.open) > 0:
-			n.State, n.Basis, n.Looked, n.Open = StillOpen, ByTimelines, a.looked, a.open
-			n.Reason = "open by the last transition in the metrics"
-		default:
-			n.State, n.Basis, n.Looked = Cleared, ByTimelines, a.looked
-		}
-		return n
 	}
 }
 
-// timelineDeadline bounds a question to the metrics that runs beside a rollback.
-const timelineDeadline = 10 * time.Second
+// pollTimelines is how often metrics are asked while waiting: a scrape comes every
+// 15 seconds or less often.
+const pollTimelines = 5 * time.Second
+
+// byTimelines reads an answer of the metrics. A circuit that is open in an old
+// sample is still open, for a disabled breaker never asks; that it is closed is
+// proven only by a sample from after the rollback.
+func byTimelines(seen Seen, err error, since time.Time) NodeCleared {
+	n := NodeCleared{State: ClearedUnknown, Open: []OpenCircuit{}}
+	switch {
+	case err != nil:
+		n.Reason = "timelines: " + err.Error()
+	case seen.Looked == 0:
+		n.Reason = "timelines: no circuit of this scope is in the metrics"
+	case len(seen.Open) > 0:
+		n.State, n.Basis, n.Looked, n.Open = StillOpen, ByTimelines, seen.Looked, seen.Open
+		n.Reason = "open by the transitions in the metrics; a disabled breaker keeps its circuits"
+	case seen.At.Before(since):
+		n.Reason = "timelines: no scrape since the rollback yet"
+	default:
+		n.State, n.Basis, n.Looked = Cleared, ByTimelines, seen.Looked
+	}
+	return n
+}

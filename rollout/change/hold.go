@@ -34,6 +34,12 @@ type Hold struct {
 
 const holdExt = ".json"
 
+// NewHold makes a hold that stands nowhere yet: for a change that is committed in
+// place of being made.
+func (e *Engine) NewHold(s Scope, reason string) Hold {
+	return Hold{Scope: s, ID: e.newID("rollback " + s.String()), Reason: reason, By: e.User, At: e.Now().UTC()}
+}
+
 // holdDeadline bounds asking one place for its holds, or writing one there.
 const holdDeadline = 20 * time.Second
 
@@ -94,6 +100,9 @@ func holdsOn(ctx context.Context, s Shelf) []Hold {
 	ctx, cancel := context.WithTimeout(ctx, holdDeadline)
 	defer cancel()
 	files, err := s.Files(ctx)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return nil // no hold can lie where none can be kept
+	}
 	if err != nil {
 		return []Hold{{Scope: Scope{Kind: GlobalScope}, ID: s.Place(), Unreadable: fmt.Sprintf("%s: %v", s.Place(), err)}}
 	}

@@ -129,7 +129,7 @@ func (e *Engine) Rollback(ctx context.Context, req Request) (*Rollback, error) {
 	r.hold = Hold{Scope: req.Scope, ID: r.rb.ID, Reason: req.Reason, By: e.User, At: began.UTC()}
 	r.rb.Hold = r.hold
 	r.rb.Policies = []PolicyResult{}
-	timelines := e.askTimelines(ctx, r.tenants(), req.Clearing.Wait)
+	timelines := e.askTimelines(ctx, r.tenants())
 	r.setFlags(ctx)
 	var wg sync.WaitGroup
 	for i := range e.Sites {
@@ -252,11 +252,11 @@ func (r *run) collect() {
 }
 
 // clearedBy fills in from timelines what nodes could not show.
-func (r *run) clearedBy(timelines func() NodeCleared) {
-	if timelines == nil {
+func (r *run) clearedBy(timelines func(time.Duration) NodeCleared) {
+	if timelines == nil || !slices.ContainsFunc(r.rb.Nodes, func(n NodeCleared) bool { return n.State == ClearedUnknown }) {
 		return
 	}
-	n := timelines()
+	n := timelines(r.req.Clearing.Wait)
 	for i := range r.rb.Nodes {
 		x := &r.rb.Nodes[i]
 		if x.State != ClearedUnknown {
@@ -331,7 +331,7 @@ func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds())
 func (r *run) keepRecord() {
 	rb := r.rb
 	sum := Summarize(rb.Policies)
-	events := []event{{Event: "began", At: r.hold.At, By: r.e.User, Scope: rb.Scope, Reason: r.req.Reason}}
+	var events []event
 	at := r.e.Now().UTC()
 	for i := range rb.Policies {
 		events = append(events, event{Event: "result", At: at, Scope: rb.Scope, Result: &rb.Policies[i]})

@@ -2,6 +2,7 @@ package change
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -121,6 +122,7 @@ func (s *siteRun) lookForOpen(ctx context.Context) {
 func (s *siteRun) hold(ctx context.Context) {
 	r := s.run
 	r.once.Do(func() {
+		r.e.record(r.rb.ID, []event{{Event: "began", At: r.hold.At, By: r.e.User, Scope: r.rb.Scope, Reason: r.req.Reason}})
 		own := r.e.stateShelf()
 		if own == nil {
 			return
@@ -141,6 +143,10 @@ func (s *siteRun) hold(ctx context.Context) {
 	h, err := putHold(ctx, s.site.Shelf, r.hold)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if errors.Is(err, errors.ErrUnsupported) {
+		s.noShelf = true
+		return
+	}
 	if s.holdErr = err; err != nil {
 		r.e.warn(fmt.Sprintf("cannot write the hold to %s: %v", s.site.Shelf.Place(), err))
 		return

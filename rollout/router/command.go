@@ -120,6 +120,9 @@ type Programs struct {
 	Env []string
 	// Timeout bounds each run; 0 means DefaultTimeout.
 	Timeout time.Duration
+	// MaxOutput bounds what is read of a run's answer, in bytes; 0 means
+	// proc.MaxOutput.
+	MaxOutput int
 }
 
 // DefaultTimeout bounds one run of a program.
@@ -154,7 +157,7 @@ func (p Programs) Run(ctx context.Context, what string, c Command, r Ref, node s
 	}
 	tctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("no answer within %s", timeout))
 	defer cancel()
-	res, err := p.Runner.Run(tctx, proc.Command{Argv: c.fill(r, node), Dir: p.Dir, Env: p.Env, Stdin: stdin})
+	res, err := p.Runner.Run(tctx, proc.Command{Argv: c.fill(r, node), Dir: p.Dir, Env: p.Env, Stdin: stdin, MaxOutput: p.MaxOutput})
 	tail := outputTail(res)
 	switch {
 	case err != nil && errors.Is(ctx.Err(), context.Canceled) && errors.Is(context.Cause(ctx), context.Canceled):
@@ -193,4 +196,10 @@ func outputTail(res proc.Result) string {
 		line = "…" + line
 	}
 	return ": " + line
+}
+
+// CommandOf makes a command of an argument vector; placeholders fill whole
+// arguments.
+func CommandOf(flag string, argv []string) (Command, error) {
+	return ParseCommand(flag, shellquote.Join(argv...), false)
 }
