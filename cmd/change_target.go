@@ -140,6 +140,13 @@ func (a *app) sites(s *changeSession, o *changeFlags, names []string) error {
 	default:
 		s.engine.StateDir = filepath.Join(a.Dir, ".cbops")
 	}
+	nodes, err := a.adminNodes(s, o)
+	if err != nil {
+		return err
+	}
+	if len(nodes) > 0 {
+		return a.adminSites(s, o, nodes, store)
+	}
 	if verbs[router.VerbReload].Given() {
 		return a.execSites(s, o, verbs, names, store)
 	}
