@@ -101,16 +101,51 @@ func (e *Engine) releaseFlag(ctx context.Context, st Store, n Node) *FlagResult 
 		f.Reason = fmt.Sprintf("left off: %s would come on with it", listed(on, 3))
 		return f
 	}
+	if !can.Loaded {
+		f.Reason = "left off: the node cannot show what it has loaded, so it is not known what would come on"
+		return f
+	}
+	if on := runsEnabled(ctx, n, st); len(on) > 0 {
+		f.Reason = fmt.Sprintf("left off: the node runs %s enabled in memory", listed(on, 3))
+		return f
+	}
 	if err := sw.SetFlag(ctx, false); err != nil {
 		f.Reason = "cannot be set back: " + err.Error()
 		return f
 	}
-	if off, err = sw.FlagOff(ctx); err != nil || off {
-		f.Reason = fmt.Sprintf("was set back, but read back it is not: %v", err)
+	switch off, err = sw.FlagOff(ctx); {
+	case err != nil:
+		f.Reason = "was set back, but cannot be read back: " + err.Error()
+		return f
+	case off:
+		f.Reason = "was set back, but read back it is still off"
 		return f
 	}
 	f.Off = false
 	return f
+}
+
+// runsEnabled lists the policies that a node has loaded with the breaker on: its
+// memory may be older than its store.
+func runsEnabled(ctx context.Context, n Node, st Store) []router.Ref {
+	l, err := st.List(ctx)
+	if err != nil {
+		return l.Refs // a moment ago it could be listed: nothing is sure
+	}
+	all := make([]router.Wanted, len(l.Refs))
+	for i, r := range l.Refs {
+		all[i].Ref = r
+	}
+	var mu sync.Mutex
+	var on []router.Ref
+	n.Loaded(ctx, all, func(r router.Ref, l router.Loaded, err error) {
+		if err == nil && disagreement(l.Answer, l.Strict, breakerOff()) != "" {
+			mu.Lock()
+			defer mu.Unlock()
+			on = append(on, r)
+		}
+	})
+	return on
 }
 
 // enabledIn lists the policies of a store whose breaker is on.

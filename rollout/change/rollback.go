@@ -169,7 +169,7 @@ func (r *run) setFlags(ctx context.Context) {
 	}
 	for _, n := range r.e.Nodes() {
 		r.flags.Go(func() {
-			ctx, cancel := r.e.nodeContext(ctx)
+			ctx, cancel := context.WithTimeoutCause(ctx, flagDeadline, fmt.Errorf("no answer within %s", flagDeadline))
 			defer cancel()
 			if f := r.e.setFlag(ctx, n); f != nil {
 				r.mu.Lock()
@@ -179,6 +179,9 @@ func (r *run) setFlags(ctx context.Context) {
 		})
 	}
 }
+
+// flagDeadline bounds the work on one node's global switch.
+const flagDeadline = 20 * time.Second
 
 // nothing is the error of a scope that no store has, or of stores none of which
 // answers.

@@ -309,6 +309,8 @@ func (s *siteRun) stillOn(ctx context.Context) map[router.Ref]string {
 	}
 	for _, it := range s.run.e.readItems(ctx, s.site.Store, refs, off, nil, nil, nil) {
 		switch {
+		case unreachableErr(it.failed):
+			// The node went away after all this was seen.
 		case it.failed != nil:
 			on[it.ref] = "it cannot be read again: " + it.failed.Error()
 		case it.changes():

@@ -108,6 +108,13 @@ func (s *StatusError) Error() string {
 	return msg
 }
 
+// damagedError is an answer that came and is of no use: another may be.
+type damagedError struct{ err error }
+
+func (d *damagedError) Error() string { return d.err.Error() }
+
+func (d *damagedError) Unwrap() error { return d.err }
+
 // call is one request and what to do with its answer.
 type call struct {
 	what, method, path string
@@ -173,8 +180,9 @@ func (c *AdminClient) try(ctx context.Context, x call, tries int, timeout time.D
 		pause = min(2*pause, longestPause)
 	}
 	var status *StatusError
-	if errors.As(last, &status) {
-		return fmt.Errorf("%w (%d tries)", last, tries)
+	var damaged *damagedError
+	if errors.As(last, &status) || errors.As(last, &damaged) {
+		return fmt.Errorf("%w (%d tries)", last, tries) // the node is there, and answers so
 	}
 	return unreachable("%s: no answer in %d tries: %w", x.what, tries, last)
 }
@@ -206,7 +214,7 @@ func (c *AdminClient) once(ctx context.Context, x call, timeout time.Duration) (
 	defer resp.Body.Close() //nolint:errcheck // it is read to its end, or of no use
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err != nil {
-		return true, fmt.Errorf("the answer is cut short: %w", plainCause(ctx, err))
+		return true, &damagedError{fmt.Errorf("%s: the answer is cut short: %w", x.what, plainCause(ctx, err))}
 	}
 	if len(body) > maxAnswer {
 		return false, fmt.Errorf("%s: the answer is larger than %d MiB", x.what, maxAnswer>>20)
@@ -223,7 +231,7 @@ func (c *AdminClient) once(ctx context.Context, x call, timeout time.Duration) (
 		return false, nil
 	}
 	if err := x.read(resp.Header, body); err != nil {
-		return true, fmt.Errorf("%s: the answer cannot be used: %w", x.what, err)
+		return true, &damagedError{fmt.Errorf("%s: the answer cannot be used: %w", x.what, err)}
 	}
 	return false, nil
 }
