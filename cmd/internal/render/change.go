@@ -52,17 +52,35 @@ const maxListed = 20
 
 // problems lists what is not safe, failures first, each reason once.
 func problems(results []change.PolicyResult) Section {
-	var lines []string
+	type group struct {
+		result change.Outcome
+		reason string
+	}
+	names := map[group][]string{}
+	var order []group
 	for _, want := range []change.Outcome{change.Failed, change.Unreachable, change.Written} {
 		for _, r := range results {
-			if r.Result == want && r.Reason != "" {
-				name := r.Ref().String()
-				if r.Node != "" {
-					name += " on " + r.Node
-				}
-				lines = append(lines, fmt.Sprintf("%s %s: %s", name, r.Result, r.Reason))
+			if r.Result != want || r.Reason == "" {
+				continue
 			}
+			g := group{r.Result, r.Reason}
+			if names[g] == nil {
+				order = append(order, g)
+			}
+			name := r.Ref().String()
+			if r.Node != "" {
+				name += " on " + r.Node
+			}
+			names[g] = append(names[g], name)
 		}
+	}
+	var lines []string
+	for _, g := range order {
+		who := names[g]
+		if more := len(who) - 3; more > 0 {
+			who = append(who[:3:3], fmt.Sprintf("and %d more", more))
+		}
+		lines = append(lines, fmt.Sprintf("%s %s: %s", strings.Join(who, ", "), g.result, g.reason))
 	}
 	if more := len(lines) - maxListed; more > 0 {
 		lines = append(lines[:maxListed], fmt.Sprintf("and %d more: -o json lists them all", more))
