@@ -1,6 +1,7 @@
 // Command bench compares cbops with named peers, on this machine and in one go:
 // the breaker twin with two Go circuit breakers in the same binary, and the
-// start of cbops with that of a bare cobra program. It is a module of its own so
+// start of cbops with that of a bare cobra program, and a rollback of ten thousand
+// policies with a bare loop of the same durable writes. It is a module of its own so
 // that the peers are no dependencies of cbops.
 //
 // Slowness is reported, never an error: it fails only where something could not
@@ -23,6 +24,9 @@ func main() {
 
 func run() error {
 	if err := compareBreakers(os.Stdout); err != nil {
+		return err
+	}
+	if err := compareRollback(os.Stdout); err != nil {
 		return err
 	}
 	return compareProcesses(os.Stdout)

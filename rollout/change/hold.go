@@ -183,7 +183,7 @@ func (e *Engine) Resume(ctx context.Context, s Scope, reason string, dryRun bool
 			return l, err
 		}
 		l.Holds = append(l.Holds, h)
-		e.record(h.ID, []event{{Event: "resumed", At: e.Now().UTC(), By: e.User, Scope: s, Reason: reason}})
+		e.record(h.ID, event{Event: "resumed", At: e.Now().UTC(), By: e.User, Scope: s, Reason: reason})
 	}
 	if s.Kind == GlobalScope {
 		l.Flags = e.releaseFlags(ctx)

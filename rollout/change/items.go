@@ -101,7 +101,7 @@ func (e *Engine) readItems(ctx context.Context, st Store, refs []router.Ref, t t
 				it.malformed = true
 			}
 			if err == nil && it.changes() {
-				if keep != nil && keep.take(len(s.Bytes)) {
+				if keep != nil && s.Version != "" && keep.take(len(s.Bytes)) {
 					it.known = &s
 				}
 				if visit != nil {

@@ -1,14 +1,16 @@
 package change
 
 import (
-	"bytes"
+	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -36,52 +38,43 @@ func (e *Engine) newID(what string) string {
 
 // record appends events to a change's record. It delays nothing: where no record
 // can be kept, that is a warning.
-func (e *Engine) record(id string, events []event) {
-	var buf bytes.Buffer
-	for _, ev := range events {
-		b, err := json.Marshal(ev)
-		if err != nil {
-			e.warn(fmt.Sprintf("cannot encode the record of the change: %v", err))
-			return
-		}
-		buf.Write(append(b, '\n'))
-	}
-	if _, err := e.keep("rollbacks", id+".jsonl", buf.Bytes()); err != nil {
-		e.warn(fmt.Sprintf("no record of this change is kept: %v", err))
-	}
-}
+func (e *Engine) record(id string, events ...event) { e.recordAll(id, slices.Values(events)) }
 
-// keep appends to a file of the state directory, or, where that cannot be
-// written, of the temporary one, and syncs it once.
-func (e *Engine) keep(dir, name string, b []byte) (string, error) {
+func (e *Engine) recordAll(id string, events iter.Seq[event]) {
 	var errs []error
-	for i, base := range []string{e.StateDir, e.TempDir} {
-		if base == "" {
+	for i, place := range []string{filepath.Join(e.StateDir, recordDir, id+".jsonl"), filepath.Join(e.TempDir, "cbops-"+recordDir+"-"+id+".jsonl")} {
+		if i == 0 && e.StateDir == "" || i == 1 && e.TempDir == "" {
 			continue
 		}
-		place := filepath.Join(base, dir, name)
-		if i == 1 {
-			place = filepath.Join(base, "cbops-"+dir+"-"+name)
-		}
-		err := appendSynced(place, b)
+		err := appendEvents(place, events)
 		if err == nil {
-			if i == 1 && len(errs) > 0 {
-				e.warn(fmt.Sprintf("%v: kept in %s instead", errs[0], place))
+			if len(errs) > 0 {
+				e.warn(fmt.Sprintf("%v: the record is kept in %s instead", errs[0], place))
 			}
-			return place, nil
+			return
 		}
 		errs = append(errs, err)
 	}
-	return "", errors.Join(errs...)
+	e.warn(fmt.Sprintf("no record of this change is kept: %v", errors.Join(errs...)))
 }
 
-func appendSynced(place string, b []byte) error {
+const recordDir = "rollbacks"
+
+// appendEvents writes events one by one, so that a long record takes no memory, and
+// syncs once.
+func appendEvents(place string, events iter.Seq[event]) error {
 	f, err := openAppend(place)
 	if err != nil {
 		return err
 	}
-	_, werr := f.Write(b)
-	return errors.Join(werr, f.Sync(), f.Close())
+	w := bufio.NewWriterSize(f, 64<<10)
+	enc := json.NewEncoder(w)
+	for ev := range events {
+		if err := enc.Encode(ev); err != nil {
+			return errors.Join(err, f.Close())
+		}
+	}
+	return errors.Join(w.Flush(), f.Sync(), f.Close())
 }
 
 // openAppend opens a file of the state directory for appending; the directory is

@@ -334,14 +334,17 @@ func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds())
 func (r *run) keepRecord() {
 	rb := r.rb
 	sum := Summarize(rb.Policies)
-	var events []event
 	at := r.e.Now().UTC()
-	for i := range rb.Policies {
-		events = append(events, event{Event: "result", At: at, Scope: rb.Scope, Result: &rb.Policies[i]})
-	}
 	backup := ""
 	if len(rb.Backups) > 0 {
 		backup = rb.Backups[0]
 	}
-	r.e.record(rb.ID, append(events, event{Event: "ended", At: at, By: r.e.User, Scope: rb.Scope, Reason: rb.Stopped, Backup: backup, Summary: &sum}))
+	r.e.recordAll(rb.ID, func(yield func(event) bool) {
+		for i := range rb.Policies {
+			if !yield(event{Event: "result", At: at, Scope: Scope{Kind: rb.Scope.Kind}, Result: &rb.Policies[i]}) {
+				return
+			}
+		}
+		yield(event{Event: "ended", At: at, By: r.e.User, Scope: rb.Scope, Reason: rb.Stopped, Backup: backup, Summary: &sum})
+	})
 }

@@ -122,7 +122,7 @@ func (s *siteRun) lookForOpen(ctx context.Context) {
 func (s *siteRun) hold(ctx context.Context) {
 	r := s.run
 	r.once.Do(func() {
-		r.e.record(r.rb.ID, []event{{Event: "began", At: r.hold.At, By: r.e.User, Scope: r.rb.Scope, Reason: r.req.Reason}})
+		r.e.record(r.rb.ID, event{Event: "began", At: r.hold.At, By: r.e.User, Scope: r.rb.Scope, Reason: r.req.Reason})
 		own := r.e.stateShelf()
 		if own == nil {
 			return
@@ -167,9 +167,10 @@ func (s *siteRun) plan(ctx context.Context) {
 	s.items = e.readItems(ctx, st, s.refs, off, &s.run.keep, count, func(it *item, old []byte) {
 		p.add(packLine{st.Name(), it.ref.Tenant, it.ref.Policy, old, it.new})
 	})
+	want := breakerOff()
 	for _, it := range s.items {
 		if it.failed == nil && it.breaker {
-			it.want = breakerOff()
+			it.want = want
 		}
 	}
 	p.sync()

@@ -110,7 +110,7 @@ func (e *Engine) Undo(ctx context.Context, u *Undo, force bool) (*Applied, error
 	a, err := e.Apply(ctx, "undo "+u.ID, steps)
 	if err == nil {
 		sum := Summarize(a.Policies)
-		e.record(u.ID, []event{{Event: "undone", At: e.Now().UTC(), By: e.User, Scope: Scope{Kind: GlobalScope}, Reason: a.ID, Summary: &sum}})
+		e.record(u.ID, event{Event: "undone", At: e.Now().UTC(), By: e.User, Scope: Scope{Kind: GlobalScope}, Reason: a.ID, Summary: &sum})
 	}
 	return a, err
 }

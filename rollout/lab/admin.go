@@ -176,14 +176,20 @@ func page(q *http.Request, refs []router.Ref) (part []router.Ref, next string, e
 		}
 	}
 	tenant, after := q.URL.Query().Get("tenant"), q.URL.Query().Get("after")
-	refs = slices.DeleteFunc(slices.Clone(refs), func(r router.Ref) bool {
-		return tenant != "" && r.Tenant != tenant || after != "" && r.String() <= after
-	})
-	slices.SortFunc(refs, func(a, b router.Ref) int { return strings.Compare(a.String(), b.String()) })
-	if len(refs) > limit {
-		return refs[:limit], refs[limit-1].String(), nil
+	var from router.Ref
+	from.Tenant, from.Policy, _ = strings.Cut(after, "/")
+	for _, r := range refs {
+		if (tenant == "" || r.Tenant == tenant) && (after == "" || r.Compare(from) > 0) {
+			part = append(part, r)
+		}
 	}
-	return refs, "", nil
+	if !slices.IsSortedFunc(part, router.Ref.Compare) {
+		slices.SortFunc(part, router.Ref.Compare)
+	}
+	if len(part) > limit {
+		return part[:limit], part[limit-1].String(), nil
+	}
+	return part, "", nil
 }
 
 func (a *admin) listPolicies(w http.ResponseWriter, q *http.Request) error {

@@ -47,12 +47,14 @@ func (d DirStore) List(context.Context) (Listing, error) {
 
 // Read reads policies, several at once; yield is called for each.
 func (d DirStore) Read(ctx context.Context, refs []Ref, yield func(Ref, Stored, error)) {
+	dirs := d.tenantDirs()
+	defer dirs.close()
 	each(d.parallel(), refs, func(r Ref) {
 		if ctx.Err() != nil {
 			yield(r, Stored{}, ended(ctx))
 			return
 		}
-		b, err := d.Dir.Read(r)
+		b, err := dirs.read(r)
 		yield(r, Stored{Bytes: b}, err)
 	})
 }
@@ -60,15 +62,22 @@ func (d DirStore) Read(ctx context.Context, refs []Ref, yield func(Ref, Stored, 
 // Update reads each policy, lets edit make its new bytes, replaces it and reads it
 // back. A nil error means that the disk holds what edit made.
 func (d DirStore) Update(ctx context.Context, edits []Edit, edit Editor, yield func(Ref, error)) {
+	dirs := d.tenantDirs()
+	defer dirs.close()
 	each(d.parallel(), edits, func(e Edit) {
 		if ctx.Err() != nil {
 			yield(e.Ref, ended(ctx))
 			return
 		}
-		yield(e.Ref, d.update(e.Ref, edit))
+		done, err := dirs.update(e.Ref, edit)
+		if !done {
+			err = d.update(e.Ref, edit)
+		}
+		yield(e.Ref, err)
 	})
 }
 
+// update is the general way, for what is not a plain file in a plain directory.
 func (d DirStore) update(r Ref, edit Editor) error {
 	now, err := d.Dir.Read(r)
 	if err != nil {
@@ -86,9 +95,13 @@ func (d DirStore) update(r Ref, edit Editor) error {
 		return fmt.Errorf("written, but cannot be read back: %w", err)
 	}
 	if !bytes.Equal(back, b) {
-		return fault.New(fault.Environment, "%s is written, but read back it is not what was written: somebody else writes this file", d.Path(r))
+		return d.otherWriter(r)
 	}
 	return nil
+}
+
+func (d *Dir) otherWriter(r Ref) error {
+	return fault.New(fault.Environment, "%s is written, but read back it is not what was written: somebody else writes this file", d.Path(r))
 }
 
 // Check says beforehand why a policy could not be replaced.

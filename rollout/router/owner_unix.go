@@ -14,7 +14,7 @@ import (
 )
 
 // checkOwner says why the new file could not be like the old one.
-func (d *Dir) checkOwner(r Ref, dir *os.File, base string, st fs.FileInfo) error {
+func (d *Dir) checkOwner(r Ref, st fs.FileInfo) error {
 	sys, ok := st.Sys().(*syscall.Stat_t)
 	if !ok {
 		return fault.New(fault.Environment, "cannot tell who owns %s", d.Path(r))
@@ -34,6 +34,11 @@ func (d *Dir) checkOwner(r Ref, dir *os.File, base string, st fs.FileInfo) error
 				"run cbops as the owner of the policies")
 		}
 	}
+	return nil
+}
+
+// checkAccess says why a file in an open directory could not be replaced.
+func (d *Dir) checkAccess(r Ref, dir *os.File, base string) error {
 	fd := int(dir.Fd())
 	for _, c := range []struct {
 		name string

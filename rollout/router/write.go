@@ -26,17 +26,29 @@ func (d *Dir) CheckWritable(r Ref) error {
 	return d.checkWritable(r, name, st)
 }
 
-func (d *Dir) checkWritable(r Ref, name string, st fs.FileInfo) error {
+// checkPlain is what a file's own properties say against replacing it.
+func (d *Dir) checkPlain(r Ref, st fs.FileInfo) error {
 	if st.Mode().Perm()&0o222 == 0 {
 		return fault.Hint(fault.New(fault.Environment, "%s is read-only (mode %04o)", d.Path(r), st.Mode().Perm()),
 			"somebody protected it on purpose: chmod u+w it if this change is meant")
+	}
+	return d.checkOwner(r, st)
+}
+
+func (d *Dir) checkWritable(r Ref, name string, st fs.FileInfo) error {
+	if err := d.checkPlain(r, st); err != nil {
+		return err
+	}
+	if strings.HasPrefix(path.Base(path.Dir(name)), "..") {
+		return fault.Hint(fault.New(fault.Environment, "%s lies in a mounted ConfigMap: what is written there is lost", d.Path(r)),
+			"change the ConfigMap: docs/routers/configmap.md")
 	}
 	dir, err := d.root.Open(path.Dir(name))
 	if err != nil {
 		return d.fail("open", path.Dir(name), err)
 	}
 	defer dir.Close() //nolint:errcheck // nothing was written
-	return d.checkOwner(r, dir, path.Base(name), st)
+	return d.checkAccess(r, dir, path.Base(name))
 }
 
 // resolve follows a link at the policy's own name to the file it means, because a

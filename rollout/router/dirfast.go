@@ -1,0 +1,250 @@
+package router
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"sync"
+
+	"github.com/cbops/cbops/internal/fault"
+	"github.com/cbops/cbops/rollout/policy"
+)
+
+// The fast way through a policy directory. os.Root walks every path anew and opens
+// each directory on the way; ten thousand policies are mostly in few directories.
+// So a tenant's directory is opened once, and a policy that is a plain file in it
+// is read and replaced with as many system calls as that takes. Whatever is not
+// plain, a link above all, goes the general way of dir.go and write.go.
+
+// tenantDir is an open tenant directory.
+type tenantDir struct {
+	root *os.Root
+	// dir is the same directory, for its sync.
+	dir  *os.File
+	refs int
+
+	mu sync.Mutex
+	// next is the sync that whoever comes now takes part in; one runs at a time.
+	next    *dirSync
+	running sync.Mutex
+}
+
+// dirSync is one sync of a directory, for all renames that came before it began.
+type dirSync struct {
+	done chan struct{}
+	err  error
+}
+
+// sync makes the renames so far durable. Those that wait for the sync that is
+// running share the next one: each returns only after a sync that began after its
+// own rename.
+func (t *tenantDir) sync() error {
+	t.mu.Lock()
+	s := t.next
+	leads := s == nil
+	if leads {
+		s = &dirSync{done: make(chan struct{})}
+		t.next = s
+	}
+	t.mu.Unlock()
+	if !leads {
+		<-s.done
+		return s.err
+	}
+	t.running.Lock()
+	t.mu.Lock()
+	t.next = nil
+	t.mu.Unlock()
+	s.err = t.dir.Sync()
+	t.running.Unlock()
+	close(s.done)
+	return s.err
+}
+
+func (t *tenantDir) close() {
+	_ = t.root.Close() // nothing is buffered
+	_ = t.dir.Close()  // opened for reading
+}
+
+// tenantDirs keeps a few tenant directories open.
+type tenantDirs struct {
+	d  *Dir
+	mu sync.Mutex
+	m  map[string]*tenantDir
+}
+
+// idleDirs bounds the directories that are kept open and not in use.
+const idleDirs = 32
+
+func (d *Dir) tenantDirs() *tenantDirs { return &tenantDirs{d: d, m: map[string]*tenantDir{}} }
+
+func (c *tenantDirs) get(tenant string) (*tenantDir, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t := c.m[tenant]; t != nil {
+		t.refs++
+		return t, nil
+	}
+	root, err := c.d.root.OpenRoot(tenant)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := root.Open(".")
+	if err != nil {
+		_ = root.Close() // the first error says more
+		return nil, err
+	}
+	for name, t := range c.m {
+		if len(c.m) <= idleDirs {
+			break
+		}
+		if t.refs == 0 {
+			t.close()
+			delete(c.m, name)
+		}
+	}
+	t := &tenantDir{root: root, dir: dir, refs: 1}
+	c.m[tenant] = t
+	return t, nil
+}
+
+func (c *tenantDirs) put(t *tenantDir) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t.refs--
+}
+
+func (c *tenantDirs) close() {
+	for _, t := range c.m {
+		t.close()
+	}
+}
+
+// notPlainError sends a policy the general way.
+type notPlainError struct{}
+
+func (notPlainError) Error() string { return "not a plain file" }
+
+// read reads a policy that is a plain file of its tenant's directory.
+func (t *tenantDir) read(r Ref) ([]byte, fs.FileInfo, error) {
+	st, err := t.root.Lstat(r.Policy + ext)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, nil, notPlainError{}
+	}
+	if st.Size() > policy.MaxBytes {
+		return nil, nil, notPlainError{} // it has the words for that
+	}
+	f, err := t.root.Open(r.Policy + ext)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close() //nolint:errcheck // nothing was written
+	// One byte more than it has says whether it grew, and where it ends.
+	b := make([]byte, st.Size()+1)
+	n, err := io.ReadFull(f, b)
+	switch {
+	case err == nil:
+		return nil, nil, notPlainError{}
+	case !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF):
+		return nil, nil, err
+	}
+	return b[:n:n], st, nil
+}
+
+func (c *tenantDirs) read(r Ref) ([]byte, error) {
+	if err := check(r); err != nil {
+		return nil, err
+	}
+	t, err := c.get(r.Tenant)
+	if err != nil {
+		return c.d.Read(r)
+	}
+	defer c.put(t)
+	b, _, err := t.read(r)
+	if err != nil {
+		return c.d.Read(r)
+	}
+	return b, nil
+}
+
+// update reads, edits, replaces and reads back.
+func (c *tenantDirs) update(r Ref, edit Editor) (done bool, err error) {
+	if err := check(r); err != nil {
+		return true, err
+	}
+	t, err := c.get(r.Tenant)
+	if err != nil {
+		return false, nil //nolint:nilerr // the general way says what is wrong
+	}
+	defer c.put(t)
+	now, st, err := t.read(r)
+	if err != nil {
+		return false, nil //nolint:nilerr // the general way says what is wrong
+	}
+	b, err := edit(r, now)
+	if err != nil || bytes.Equal(b, now) {
+		return true, err
+	}
+	if err := c.d.checkPlain(r, st); err != nil {
+		return true, err
+	}
+	if err := c.replace(t, r, st, b); err != nil {
+		return true, err
+	}
+	back, _, err := t.read(r)
+	if err != nil {
+		back, err = c.d.Read(r)
+	}
+	if err != nil {
+		return true, fault.New(fault.Environment, "%s is written, but cannot be read back: %w", c.d.Path(r), err)
+	}
+	if !bytes.Equal(back, b) {
+		return true, c.d.otherWriter(r)
+	}
+	return true, nil
+}
+
+// replace is Dir.replace within an open directory.
+func (c *tenantDirs) replace(t *tenantDir, r Ref, old fs.FileInfo, b []byte) (err error) {
+	name := r.Policy + ext
+	tmp := tempName(name)
+	f, err := t.root.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return c.d.fail("write", r.file(), err)
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close()          // may be closed already
+			_ = t.root.Remove(tmp) // nothing better to say than the first error
+		}
+	}()
+	if _, err = f.Write(b); err != nil {
+		return c.d.fail("write", r.file(), err)
+	}
+	if err = keepOwner(f, old); err != nil {
+		return c.d.fail("keep the owner of", r.file(), err)
+	}
+	// After the owner: changing that clears special mode bits.
+	if err = f.Chmod(old.Mode()); err != nil {
+		return c.d.fail("keep the mode of", r.file(), err)
+	}
+	if err = f.Sync(); err != nil {
+		return c.d.fail("write", r.file(), err)
+	}
+	if err = f.Close(); err != nil {
+		return c.d.fail("write", r.file(), err)
+	}
+	if err = t.root.Rename(tmp, name); err != nil {
+		return c.d.fail("replace", r.file(), err)
+	}
+	// From here on the new bytes are in place; only their durability can fail.
+	if serr := t.sync(); serr != nil {
+		return c.d.fail("sync the directory of", r.file(), serr)
+	}
+	return nil
+}
