@@ -208,7 +208,7 @@ func (a *app) verbs(s *changeSession, o *changeFlags) (map[router.Verb]router.Co
 		name, text, ok := strings.Cut(x, "=")
 		v, err := router.ParseVerb(name)
 		if err != nil || !ok {
-			return nil, fault.Hint(fault.New(fault.Usage, "--exec %q: want VERB=CMD", x), "VERB is one of "+fmt.Sprint(router.Verbs()))
+			return nil, fault.Hint(fault.New(fault.Usage, "--exec %q: want VERB=CMD", x), "VERB is one of "+strings.Trim(fmt.Sprint(router.Verbs()), "[]"))
 		}
 		if verbs[v], err = router.ParseCommand("--exec "+name, text, o.shell); err != nil {
 			return nil, err

@@ -213,7 +213,13 @@ func (c *tenantDirs) update(r Ref, edit Editor) (done bool, err error) {
 func (c *tenantDirs) replace(t *tenantDir, r Ref, old fs.FileInfo, b []byte) (err error) {
 	name := r.Policy + ext
 	tmp := tempName(name)
-	f, err := t.root.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	// What everybody may read may be so from the start; the rest is closed until it
+	// has its owner.
+	perm := fs.FileMode(0o600)
+	if old.Mode().Perm()&0o044 == 0o044 {
+		perm = old.Mode().Perm()
+	}
+	f, err := t.root.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
 	if err != nil {
 		return c.d.fail("write", r.file(), err)
 	}
@@ -226,12 +232,8 @@ func (c *tenantDirs) replace(t *tenantDir, r Ref, old fs.FileInfo, b []byte) (er
 	if _, err = f.Write(b); err != nil {
 		return c.d.fail("write", r.file(), err)
 	}
-	if err = keepOwner(f, old); err != nil {
-		return c.d.fail("keep the owner of", r.file(), err)
-	}
-	// After the owner: changing that clears special mode bits.
-	if err = f.Chmod(old.Mode()); err != nil {
-		return c.d.fail("keep the mode of", r.file(), err)
+	if err = c.d.keepProperties(f, r.file(), old); err != nil {
+		return err
 	}
 	if err = f.Sync(); err != nil {
 		return c.d.fail("write", r.file(), err)

@@ -16,4 +16,4 @@ func (d *Dir) checkOwner(r Ref, _ fs.FileInfo) error {
 
 func (d *Dir) checkAccess(Ref, *os.File, string) error { return nil }
 
-func keepOwner(*os.File, fs.FileInfo) error { return nil }
+func keepOwner(*os.File, fs.FileInfo) (fs.FileMode, error) { return 0, nil }

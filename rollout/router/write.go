@@ -115,12 +115,8 @@ func (d *Dir) replace(name string, old fs.FileInfo, b []byte) (err error) {
 	if _, err = f.Write(b); err != nil {
 		return d.fail("write", name, err)
 	}
-	if err = keepOwner(f, old); err != nil {
-		return d.fail("keep the owner of", name, err)
-	}
-	// After the owner: changing that clears special mode bits.
-	if err = f.Chmod(old.Mode()); err != nil {
-		return d.fail("keep the mode of", name, err)
+	if err = d.keepProperties(f, name, old); err != nil {
+		return err
 	}
 	if err = f.Sync(); err != nil {
 		return d.fail("write", name, err)
@@ -133,6 +129,21 @@ func (d *Dir) replace(name string, old fs.FileInfo, b []byte) (err error) {
 	}
 	// From here on the new bytes are in place; only their durability can fail.
 	return d.syncDir(path.Dir(name))
+}
+
+// keepProperties gives a new file the old one's owner and mode.
+func (d *Dir) keepProperties(f *os.File, name string, old fs.FileInfo) error {
+	mode, err := keepOwner(f, old)
+	if err != nil {
+		return d.fail("keep the owner of", name, err)
+	}
+	if mode == old.Mode() {
+		return nil
+	}
+	if err := f.Chmod(old.Mode()); err != nil {
+		return d.fail("keep the mode of", name, err)
+	}
+	return nil
 }
 
 // tempName starts with a dot, so that it is never a policy, and does not end in

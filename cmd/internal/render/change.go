@@ -50,8 +50,9 @@ func (h Hold) line() string {
 // maxListed bounds the policies that text lists one by one; JSON has them all.
 const maxListed = 20
 
-// problems lists what is not safe, failures first, each reason once.
-func problems(results []change.PolicyResult) Section {
+// problems lists what is not safe, failures first, each reason once; said is a
+// reason that stands elsewhere already.
+func problems(results []change.PolicyResult, said string) Section {
 	type group struct {
 		result change.Outcome
 		reason string
@@ -60,7 +61,7 @@ func problems(results []change.PolicyResult) Section {
 	var order []group
 	for _, want := range []change.Outcome{change.Failed, change.Unreachable, change.Written} {
 		for _, r := range results {
-			if r.Result != want || r.Reason == "" {
+			if r.Result != want || r.Reason == "" || r.Reason == said {
 				continue
 			}
 			g := group{r.Result, r.Reason}
@@ -287,10 +288,10 @@ func (h Holds) Page() Page {
 	p := Page{Name: "rollback", Answer: fmt.Sprintf("%d %s in force, %d %s recorded here.",
 		len(h.Holds), noun(len(h.Holds), "hold", "holds"), len(h.Rollbacks), noun(len(h.Rollbacks), "rollback", "rollbacks"))}
 	for _, x := range h.Holds {
-		p.Rows = append(p.Rows, Row{Mark: Stuck, Name: "hold " + x.ID, Text: x.line()})
+		p.Rows = append(p.Rows, Row{Mark: Stuck, Name: "hold", Text: x.line() + "; id " + x.ID})
 	}
 	for _, x := range h.Rollbacks {
-		p.Rows = append(p.Rows, Row{Name: x.ID, Text: x.line()})
+		p.Rows = append(p.Rows, Row{Name: "rollback", Text: x.line() + "; id " + x.ID})
 	}
 	return p
 }
@@ -341,9 +342,9 @@ func (u Undo) Page() Page {
 	case u.OK:
 		p.Answer, p.Verdict = fmt.Sprintf("Undone %s on disk: %d restored; that they are loaded is accepted, not proven.", u.ID, n.Total), Stuck
 	default:
-		p.Answer, p.Verdict = fmt.Sprintf("Not undone everywhere: %d of %d failed, %d not proven loaded.", n.Failed, n.Total, n.Written+n.Unreachable), Bad
+		p.Answer, p.Verdict = "Not undone everywhere: "+unsafe(n)+".", Bad
 	}
-	if s := problems(u.Policies); len(s.Lines) > 0 {
+	if s := problems(u.Policies, ""); len(s.Lines) > 0 {
 		p.Sections = []Section{s}
 	}
 	if u.Backup != "" {

@@ -131,12 +131,12 @@ func (r Rollback) Page() Page {
 		r.clearedRow()}, r.moreRows()...)
 	if r.Stopped != "" {
 		p.Sections = append(p.Sections, Section{Mark: Bad, Title: "A malformed policy forbids the reload",
-			Lines: append([]string{r.Stopped}, r.Malformed...), Hints: []string{"repair it or move it away, or --quarantine; a reload command with {tenant} and {policy} reads each policy alone"}})
+			Lines: append([]string{r.Stopped}, r.Malformed...), Hints: []string{"repair it; or --quarantine moves it aside, and the router then has no such policy; or give a reload command with {tenant} and {policy}: it reads each policy alone"}})
 	}
 	if len(r.Unlisted) > 0 {
 		p.Sections = append(p.Sections, Section{Mark: Bad, Title: "Not everything could be listed: there may be policies that are still on", Lines: r.Unlisted})
 	}
-	if s := problems(r.Policies); len(s.Lines) > 0 {
+	if s := problems(r.Policies, r.Stopped); len(s.Lines) > 0 {
 		p.Sections = append(p.Sections, s)
 	}
 	for _, q := range r.Quarantined {
@@ -179,11 +179,29 @@ func (r Rollback) answer(p *Page, scope string, disabled int) {
 	case n.Failed == 0 && n.Unreachable == 0 && r.Stopped == "" && len(r.Unlisted) == 0:
 		p.Answer, p.Verdict = fmt.Sprintf("Not proven safe: %d of %d are disabled on disk, but the router may still run the old ones.", disabled, n.Total), Stuck
 	default:
-		p.Answer = fmt.Sprintf("Not everything is safe: %d of %d failed, %d not proven loaded.", n.Failed, n.Total, n.Written+n.Unreachable)
+		p.Answer = fmt.Sprintf("Not everything is safe: %s.", unsafe(n))
 		if nodes := r.unsafeNodes(); len(nodes) > 0 && len(r.Cleared.Nodes) > 1 {
 			p.Answer = fmt.Sprintf("Not everything is safe: %d of %d nodes may still run the old policies.", len(nodes), len(r.Cleared.Nodes))
 		}
 	}
+}
+
+// unsafe counts what is not safe, in words.
+func unsafe(n change.Summary) string {
+	var parts []string
+	for _, x := range []struct {
+		n    int
+		what string
+	}{{n.Failed, "failed"}, {n.Unreachable, "unreachable"}, {n.Written, "not proven loaded"}} {
+		if x.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", x.n, x.what))
+		}
+	}
+	if len(parts) == 0 {
+		return "see below"
+	}
+	parts[0] = strings.Replace(parts[0], " ", fmt.Sprintf(" of %d ", n.Total), 1)
+	return strings.Join(parts, ", ")
 }
 
 // unsafeNodes are the nodes on which not every policy is safe, sorted.
@@ -314,7 +332,7 @@ func (r Rollback) dryRun(p Page, scope string) Page {
 	if len(r.Commands) > 0 {
 		p.Verbatim += "\nwould run\n  " + strings.Join(r.Commands, "\n  ") + "\n"
 	}
-	if s := problems(r.Policies); len(s.Lines) > 0 {
+	if s := problems(r.Policies, ""); len(s.Lines) > 0 {
 		p.Verbatim += "\ncannot be disabled\n  " + strings.Join(s.Lines, "\n  ") + "\n"
 	}
 	return p

@@ -80,7 +80,7 @@ type plainLines struct {
 const lineEvery = 5 * time.Second
 
 func (l *plainLines) Event(e change.Event) {
-	if e.Stage == change.StageRead || e.Stage == change.StageHold || e.Total == 0 {
+	if e.Stage == change.StageRead || e.Stage == change.StageHold || e.Stage == change.StageDisabled || e.Total == 0 {
 		return
 	}
 	key := string(e.Stage) + "\x00" + e.Where
