@@ -13,7 +13,7 @@ func (a *app) live() *livePicture {
 	if err != nil {
 		opt = render.Options{} // the result will say it
 	}
-	p := &livePicture{Live: render.NewLive(a.Stderr, opt, a.StderrTTY), app: a, stderr: a.Stderr}
+	p := &livePicture{Live: render.NewLive(a.Stderr, opt, a.StderrTTY && a.Getenv("TERM") != "dumb"), app: a, stderr: a.Stderr}
 	a.Stderr = p.Writer()
 	return p
 }

@@ -58,13 +58,18 @@ func (o OS) Run(ctx context.Context, c Command) (Result, error) {
 		return Result{}, errors.New("no program to run")
 	}
 	cmd := exec.CommandContext(ctx, c.Argv[0], c.Argv[1:]...)
-	cmd.Dir, cmd.Env, cmd.Stdin = c.Dir, c.Env, bytes.NewReader(c.Stdin)
+	cmd.Dir, cmd.Env = c.Dir, c.Env
+	if len(c.Stdin) > 0 { // otherwise the program sees the end at once
+		cmd.Stdin = bytes.NewReader(c.Stdin)
+	}
 	stdout, stderr := capped{most: MaxOutput}, capped{most: MaxOutput}
 	if c.MaxOutput > 0 {
 		stdout.most = c.MaxOutput
 	}
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	cmd.WaitDelay = time.Second
+	// How long a child that outlives the program may hold its output open; on a busy
+	// machine the copying itself can take a second.
+	cmd.WaitDelay = 5 * time.Second
 	ownGroup(cmd)
 	start := o.Now()
 	err := cmd.Run()
