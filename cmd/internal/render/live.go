@@ -132,6 +132,8 @@ type bars struct {
 	// hidden are places that found no room; done counts those that are done.
 	hidden map[string]bool
 	ascii  bool
+	w      io.Writer
+	safe   string
 }
 
 type bar struct {
@@ -146,7 +148,7 @@ func newBars(w io.Writer, opt Options) *bars {
 	}
 	return &bars{
 		p:    mpb.New(mpb.WithOutput(w), mpb.WithWidth(width), mpb.WithRefreshRate(80*time.Millisecond), mpb.WithAutoRefresh()),
-		bars: map[string]*bar{}, hidden: map[string]bool{}, ascii: opt.ASCII,
+		bars: map[string]*bar{}, hidden: map[string]bool{}, ascii: opt.ASCII, w: w,
 	}
 }
 
@@ -156,8 +158,11 @@ func (b *bars) Event(e change.Event) {
 	switch {
 	case e.Stage == change.StageRead, e.Stage == change.StageHold, e.Total == 0:
 		return
-	case e.Stage == change.StageDisabled, e.Stage == change.StageSafe:
+	case e.Stage == change.StageDisabled:
 		fmt.Fprintf(b.p, "%s\n", b.fit(liveText(e)))
+		return
+	case e.Stage == change.StageSafe:
+		b.safe = b.fit(liveText(e)) // the last word, under the bars
 		return
 	}
 	key := string(e.Stage) + "\x00" + e.Where
@@ -198,19 +203,22 @@ func (b *bars) fit(s string) string {
 }
 
 func (b *bars) Close() {
-	left := 0
-	for _, unfinished := range b.hidden {
-		if unfinished {
-			left++
-		}
-	}
-	if len(b.hidden) > 0 {
-		fmt.Fprintf(b.p, "%d more not shown, %d of them unfinished\n", len(b.hidden), left)
-	}
 	for _, x := range b.bars {
 		x.Abort(false) // what is not complete stays as it is
 	}
 	b.p.Wait()
+	if left := len(b.hidden); left > 0 {
+		unfinished := 0
+		for _, u := range b.hidden {
+			if u {
+				unfinished++
+			}
+		}
+		fmt.Fprintf(b.w, "%d more not shown, %d of them unfinished\n", left, unfinished)
+	}
+	if b.safe != "" {
+		fmt.Fprintf(b.w, "%s\n", b.safe)
+	}
 }
 
 // short keeps the end of a text: that is where names differ.
