@@ -155,8 +155,10 @@ func TestErlangRecipe(t *testing.T) {
 	for _, n := range []string{"one", "two"} {
 		nodes[n] = start("erl", "-noshell", "-noinput", "-sname", n+"@localhost", "-pa", beams, "-run", "stand_in", "start", filepath.Join(dir, "policies"))
 	}
+	calls := 0
 	call := func(node, expr string) string {
-		c := exec.Command("erl_call", "-r", "-sname", node+"@localhost", "-e")
+		calls++ // a name of its own for each: the node may still remember the last one
+		c := exec.Command("erl_call", "-h", fmt.Sprintf("test%d", calls), "-sname", node+"@localhost", "-e")
 		c.Stdin = strings.NewReader(expr + "\n")
 		out, _ := c.CombinedOutput()
 		return string(out)
