@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/cbops/cbops/rollout/plan"
 )
 
 // recipe takes the script that begins with the given name out of a page of the
@@ -212,5 +214,20 @@ func TestErlangRecipe(t *testing.T) {
 	code, out, errs = runCbops(t, bin, dir, "rollback", "tenant", "t-acme", "--yes", "--settle", "0s")
 	if code != 5 || !strings.Contains(flat(out), "two@localhost unreachable") || !strings.Contains(loaded("one", "embed"), "false") {
 		t.Errorf("exit %d\n%s%s", code, out, errs)
+	}
+}
+
+// Every plan that the pages about routers show is one that cbops reads.
+func TestPlansInTheDocumentation(t *testing.T) {
+	pages, err := filepath.Glob("../docs/routers/*.md")
+	if err != nil || len(pages) < 6 {
+		t.Fatalf("%v, %v", pages, err)
+	}
+	for _, page := range pages {
+		dir := t.TempDir()
+		recipePlan(t, filepath.Base(page), dir)
+		if _, problems, err := plan.Check(filepath.Join(dir, "cbops.yaml")); err != nil || len(problems) > 0 {
+			t.Errorf("%s: %v, %+v", page, err, problems)
+		}
 	}
 }
