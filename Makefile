@@ -21,6 +21,7 @@ test: prometheus ## run every test, the real Prometheus included
 soak: prometheus ## the long versions: fuzzing and repeated tests
 	$(GO) test -fuzz FuzzMerge -fuzztime 2m ./rollout/policy
 	$(GO) test -fuzz FuzzParse -fuzztime 2m ./rollout/policy
+	$(GO) test -fuzz FuzzRollback -fuzztime 2m ./rollout/plan
 	$(GO) test -race -count 5 ./...
 
 lint: $(BIN)/golangci-lint ## gofmt, go vet and golangci-lint

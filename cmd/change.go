@@ -63,7 +63,6 @@ type changeSession struct {
 	programs    router.Programs
 	// http says that nodes are asked by their admin API.
 	http    bool
-	refs    int
 	closers []func()
 }
 

@@ -65,7 +65,7 @@ func (a *app) resume(c *cobra.Command, o *resumeOptions, args []string) error {
 	}
 	for _, h := range lifted.Remaining {
 		out.Remaining = append(out.Remaining, render.NewHold(h, true))
-		out.Next = append(out.Next, "cbops resume "+h.Scope.String()+s.place()+` --reason "…"`)
+		out.Next = append(out.Next, "cbops resume "+h.String()+s.place()+` --reason "…"`)
 	}
 	return a.show(out, fault.OK)
 }

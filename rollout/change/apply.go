@@ -86,7 +86,7 @@ func (e *Engine) CheckHold(ctx context.Context, ref router.Ref, doc []byte) erro
 	}
 	var hints []string
 	for _, h := range holds {
-		hints = append(hints, "lift it when the cause is gone: cbops resume "+h.Scope.String()+` --reason "…"`)
+		hints = append(hints, "lift it when the cause is gone: cbops resume "+h.String()+` --reason "…"`)
 	}
 	return fault.Hint(fault.Wrap(fault.Failed, &HeldError{Ref: ref, Holds: holds}), hints...)
 }

@@ -155,7 +155,7 @@ func (e *Engine) readPacks(id string) ([]packLine, error) {
 		}
 		for _, en := range entries {
 			name, ok := strings.CutPrefix(en.Name(), dir.prefix)
-			if !ok || name != id+".pack" && !(strings.HasPrefix(name, id+".") && strings.HasSuffix(name, ".pack")) {
+			if !ok || !isPack(name, id) {
 				continue
 			}
 			found = true
@@ -172,6 +172,12 @@ func (e *Engine) readPacks(id string) ([]packLine, error) {
 			"cbops rollback --list shows what was recorded here")
 	}
 	return lines, nil
+}
+
+// isPack reports whether a file is a backup of a change: <id>.pack, or, where there
+// are several stores, <id>.<store>.pack.
+func isPack(name, id string) bool {
+	return name == id+".pack" || strings.HasPrefix(name, id+".") && strings.HasSuffix(name, ".pack")
 }
 
 func readPack(path string) ([]packLine, error) {

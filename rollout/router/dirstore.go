@@ -37,7 +37,7 @@ func (d DirStore) Name() string { return d.Root() }
 // List returns what is there. The error names what could not be listed, next to
 // all that could.
 func (d DirStore) List(context.Context) (Listing, error) {
-	tenants, err := d.Dir.Tenants()
+	tenants, err := d.Tenants()
 	refs, lerr := d.Dir.List()
 	if lerr != nil {
 		err = lerr // it names what Tenants could not list, and more
