@@ -289,3 +289,16 @@ func TestUnknownScopeSuggests(t *testing.T) {
 		t.Error("a hold for nothing was set")
 	}
 }
+
+// reopen points the bench at another policy root.
+func (b *bench) reopen(root string) {
+	b.t.Helper()
+	dir, err := router.OpenDir(root)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(func() { _ = dir.Close() })
+	b.root = root
+	store := router.DirStore{Dir: dir}
+	b.Sites = []change.Site{{Store: store, Shelf: store.Shelf(change.HoldDirName), Nodes: []change.Node{b.node}}}
+}

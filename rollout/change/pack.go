@@ -2,6 +2,7 @@ package change
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,23 +32,28 @@ type packLine struct {
 
 func (l packLine) ref() router.Ref { return router.Ref{Tenant: l.Tenant, Policy: l.Policy} }
 
-// pack writes one backup file. It is written line by line, so that it takes no
+// pack writes one backup file. It is written in pieces, so that it takes no
 // memory, and synced once before the first policy is changed. Where it cannot be
-// written, it goes on in the temporary directory, and then to the last resort:
-// it stops nothing.
+// written, all of it goes on in the temporary directory, and then to the last
+// resort: it stops nothing.
 type pack struct {
 	e    *Engine
 	name string
 	mu   sync.Mutex
 	f    *os.File
-	w    *bufio.Writer
-	// places are the files that hold something; tried is how many bases failed.
-	places []string
-	tried  int
-	dirty  bool
+	// place is where f lies; tried is how many bases failed.
+	place string
+	tried int
+	// pending are lines that are not in f yet.
+	pending []byte
+	dirty   bool
 }
 
-const packDir = "backups"
+const (
+	packDir = "backups"
+	// packPiece is how much is written at once, in bytes.
+	packPiece = 64 << 10
+)
 
 func (e *Engine) newPack(name string) *pack { return &pack{e: e, name: name} }
 
@@ -58,22 +64,32 @@ func (p *pack) add(l packLine) {
 		p.e.warn(fmt.Sprintf("no backup of %s: %v", l.ref(), err))
 		return
 	}
-	b = append(b, '\n')
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for {
+	p.pending = append(append(p.pending, b...), '\n')
+	p.dirty = true
+	if len(p.pending) >= packPiece {
+		p.flush()
+	}
+}
+
+// flush writes what is pending to the first place that takes it.
+func (p *pack) flush() {
+	for len(p.pending) > 0 {
 		if p.f == nil && !p.open() {
 			if p.e.LastResort != nil {
-				p.e.LastResort(strings.TrimSuffix(string(b), "\n"))
+				for line := range bytes.Lines(p.pending) {
+					p.e.LastResort(string(bytes.TrimSuffix(line, []byte("\n"))))
+				}
 			}
+			p.pending = nil
 			return
 		}
-		if _, err := p.w.Write(b); err == nil {
-			p.dirty = true
-			return
-		} else {
-			p.abandon(err)
+		if n, err := p.f.Write(p.pending); err != nil {
+			p.abandon(err, n)
+			continue
 		}
+		p.pending = p.pending[:0]
 	}
 }
 
@@ -93,8 +109,7 @@ func (p *pack) open() bool {
 			if p.tried > 0 {
 				p.e.warn("the backup is kept in " + place + " instead")
 			}
-			p.f, p.w = f, bufio.NewWriterSize(f, 64<<10)
-			p.places = append(p.places, place)
+			p.f, p.place = f, place
 			return true
 		}
 		p.tried++
@@ -106,12 +121,22 @@ func (p *pack) open() bool {
 	return false
 }
 
-// abandon gives a file up that cannot be written any more; what it holds stays.
-func (p *pack) abandon(err error) {
-	place := p.places[len(p.places)-1]
-	p.e.warn(fmt.Sprintf("the backup in %s is not complete: %v", place, err))
+// abandon gives a file up that cannot be written any more. What it holds is
+// pending again: half a backup there and half elsewhere would be found by nobody.
+// written is how much of what is pending it has.
+func (p *pack) abandon(err error, written int) {
+	p.e.warn(fmt.Sprintf("the backup cannot be kept in %s: %v", p.place, err))
 	_ = p.f.Close() // its error is the one above, or less
-	p.f, p.w = nil, nil
+	had, rerr := os.ReadFile(p.place)
+	if rerr != nil {
+		p.e.warn(fmt.Sprintf("what was kept there is lost: %v", rerr))
+		written = 0
+	}
+	p.pending = p.pending[bytes.LastIndexByte(p.pending[:written], '\n')+1:]
+	whole := bytes.LastIndexByte(had, '\n') + 1
+	p.pending = append(had[:whole:whole], p.pending...)
+	_ = os.Remove(p.place) // a rest is no harm: it says the same
+	p.f, p.place = nil, ""
 	p.tried++
 }
 
@@ -119,16 +144,19 @@ func (p *pack) abandon(err error) {
 func (p *pack) sync() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.f != nil && p.dirty {
-		if err := errors.Join(p.w.Flush(), p.f.Sync()); err != nil {
-			p.abandon(err)
+	for p.dirty {
+		p.flush()
+		if p.f == nil {
+			break // the last resort has it
+		}
+		if err := p.f.Sync(); err != nil {
+			p.abandon(err, 0)
+			continue
 		}
 		p.dirty = false
 	}
-	if len(p.places) == 0 {
-		return ""
-	}
-	return p.places[len(p.places)-1]
+	p.dirty = false
+	return p.place
 }
 
 func (p *pack) close() string {

@@ -45,6 +45,7 @@ type Rollback struct {
 	// OK says that the exit code is 0.
 	OK      bool `json:"-"`
 	noShelf []string
+	noHold  bool
 }
 
 // ClearedResult is what is known of circuits.
@@ -86,6 +87,7 @@ func (r *Rollback) Fill(rb *change.Rollback, ok bool) {
 	r.Malformed, r.Quarantined, r.Unlisted = orEmpty(rb.Malformed), orEmpty(rb.Quarantined), orEmpty(rb.Unlisted)
 	r.Backups, r.Flags, r.Restarts = orEmpty(rb.Backups), orEmpty(rb.Flags), orEmpty(rb.Restarts)
 	r.DisabledAfter, r.SafeAfter, r.noShelf = rb.DisabledAfter.Seconds(), rb.SafeAfter.Seconds(), rb.NoShelf
+	r.noHold = !rb.HeldHere && !r.Hold.Set
 	r.Cleared.State, r.Cleared.Nodes = rb.Cleared(), orEmpty(rb.Nodes)
 	for _, n := range rb.Nodes {
 		r.Cleared.Circuits += n.Looked
@@ -109,6 +111,9 @@ func (r Rollback) Page() Page {
 		return r.dryRun(p, scope)
 	}
 	p.Context, p.Aside = "hold: "+r.Hold.line(), r.Providers
+	if r.noHold {
+		p.Context = "no hold stands: it could be written nowhere"
+	}
 	switch {
 	case len(r.noShelf) > 0:
 		p.Notes = append(p.Notes, "The hold stands on this machine only: "+strings.Join(r.noShelf, ", ")+" keeps none beside the policies.")
