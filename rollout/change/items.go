@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/cbops/cbops/internal/fault"
 	"github.com/cbops/cbops/rollout/policy"
 	"github.com/cbops/cbops/rollout/router"
 )
@@ -185,6 +186,9 @@ func (e *Engine) write(ctx context.Context, st Store, items []*item, t transform
 func whyNot(err error) string {
 	if errors.Is(err, context.Canceled) {
 		return "interrupted before it was written"
+	}
+	if hints := fault.HintsOf(err); len(hints) > 0 {
+		return err.Error() + "; " + hints[0] // what to type stands where it is needed
 	}
 	return err.Error()
 }

@@ -147,6 +147,13 @@ func (f *FailedError) Error() string {
 	return fmt.Sprintf("%s failed (exit %d)%s", f.What, f.Exit, f.Tail)
 }
 
+// interruptedError is the error of a program that was stopped because we were.
+type interruptedError struct{ msg string }
+
+func (i *interruptedError) Error() string { return i.msg }
+
+func (i *interruptedError) Unwrap() error { return context.Canceled }
+
 // Run runs a command. What names it in errors: "reload". A program that does not
 // answer in time, or says by its exit code that it could not reach the node, is an
 // UnreachableError.
@@ -161,7 +168,7 @@ func (p Programs) Run(ctx context.Context, what string, c Command, r Ref, node s
 	tail := outputTail(res)
 	switch {
 	case err != nil && errors.Is(ctx.Err(), context.Canceled) && errors.Is(context.Cause(ctx), context.Canceled):
-		return nil, fmt.Errorf("%s interrupted%s: %w", what, tail, context.Canceled)
+		return nil, &interruptedError{what + " interrupted" + tail}
 	case err != nil && tctx.Err() != nil:
 		return nil, unreachable("%s: %w%s", what, context.Cause(tctx), tail)
 	case err != nil:
