@@ -252,7 +252,7 @@ func byTimelines(seen Seen, err error, since time.Time) NodeCleared {
 	case len(seen.Open) > 0:
 		n.State, n.Basis, n.Looked, n.Open = StillOpen, ByTimelines, seen.Looked, seen.Open
 		n.Reason = "open by the transitions in the metrics; a disabled breaker keeps its circuits"
-	case seen.At.Before(since):
+	case !seen.At.After(since):
 		n.Reason = "timelines: no scrape since the rollback yet"
 	default:
 		n.State, n.Basis, n.Looked = Cleared, ByTimelines, seen.Looked
