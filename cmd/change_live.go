@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"io"
+	"sync"
 
 	"github.com/cbops/cbops/cmd/internal/render"
 )
@@ -13,7 +14,13 @@ func (a *app) live() *livePicture {
 	if err != nil {
 		opt = render.Options{} // the result will say it
 	}
-	p := &livePicture{Live: render.NewLive(a.Stderr, opt, a.StderrTTY && a.Getenv("TERM") != "dumb"), app: a, stderr: a.Stderr}
+	p := &livePicture{app: a, stderr: a.Stderr}
+	if a.StderrTTY && a.Getenv("TERM") != "dumb" {
+		p.Live = render.NewLive(a.Stderr, opt, true)
+	} else {
+		// Events and warnings come from several goroutines.
+		p.Live = render.NewLive(&lockedWriter{w: a.Stderr}, opt, false)
+	}
 	a.Stderr = p.Writer()
 	return p
 }
@@ -28,4 +35,17 @@ type livePicture struct {
 func (p *livePicture) Close() {
 	p.Live.Close()
 	p.app.Stderr = p.stderr
+}
+
+// lockedWriter takes one write at a time.
+type lockedWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+// Write implements io.Writer.
+func (l *lockedWriter) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(b)
 }

@@ -106,11 +106,13 @@ func (r *Rollback) Cleared() ClearedState {
 
 // run is a rollback on its way.
 type run struct {
-	e     *Engine
-	req   Request
-	rb    *Rollback
-	t     *tracker
-	hold  Hold
+	e    *Engine
+	req  Request
+	rb   *Rollback
+	t    *tracker
+	hold Hold
+	// held says that a hold stands beside some policies: it is the one to show.
+	held  bool
 	once  sync.Once
 	keep  budget
 	flags sync.WaitGroup

@@ -118,28 +118,17 @@ func (s *siteRun) lookForOpen(ctx context.Context) {
 	}()
 }
 
-// hold drops the hold beside the policies, and once in the state directory.
+// hold drops the hold beside the policies, and once in the state directory, both
+// at the same time.
 func (s *siteRun) hold(ctx context.Context) {
-	r := s.run
-	r.once.Do(func() {
-		r.e.record(r.rb.ID, event{Event: "began", At: r.hold.At, By: r.e.User, Scope: r.rb.Scope, Reason: r.req.Reason})
-		own := r.e.stateShelf()
-		if own == nil {
-			return
-		}
-		h, err := putHold(ctx, own, r.hold)
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if err != nil {
-			r.e.warn(fmt.Sprintf("cannot write the hold to %s: %v", own.Place(), err))
-			return
-		}
-		r.rb.HeldHere, r.rb.Hold = true, h
-	})
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { s.run.once.Do(func() { s.run.holdHere(ctx) }) })
 	if s.site.Shelf == nil {
 		s.noShelf = true
 		return
 	}
+	r := s.run
 	h, err := putHold(ctx, s.site.Shelf, r.hold)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -151,8 +140,28 @@ func (s *siteRun) hold(ctx context.Context) {
 		r.e.warn(fmt.Sprintf("cannot write the hold to %s: %v", s.site.Shelf.Place(), err))
 		return
 	}
-	r.rb.Hold = h
+	r.rb.Hold, r.held = h, true
 	r.t.say(Event{Stage: StageHold, Where: s.site.Store.Name(), Done: 1, Total: 1})
+}
+
+// holdHere drops the hold in the state directory, and begins the record.
+func (r *run) holdHere(ctx context.Context) {
+	r.e.record(r.rb.ID, event{Event: "began", At: r.hold.At, By: r.e.User, Scope: r.rb.Scope, Reason: r.req.Reason})
+	own := r.e.stateShelf()
+	if own == nil {
+		return
+	}
+	h, err := putHold(ctx, own, r.hold)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err != nil {
+		r.e.warn(fmt.Sprintf("cannot write the hold to %s: %v", own.Place(), err))
+		return
+	}
+	r.rb.HeldHere = true
+	if !r.held {
+		r.rb.Hold = h
+	}
 }
 
 // plan reads the policies and keeps the old bytes of what will be changed.
