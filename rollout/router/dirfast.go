@@ -2,6 +2,7 @@ package router
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"io"
 	"io/fs"
 	"os"
@@ -25,41 +26,41 @@ type tenantDir struct {
 	refs int
 
 	mu sync.Mutex
-	// next is the sync that whoever comes now takes part in; one runs at a time.
-	next    *dirSync
-	running sync.Mutex
+	// waiting are renames that are not durable yet; syncing says that somebody is at
+	// it.
+	waiting []func(error)
+	syncing bool
 }
 
-// dirSync is one sync of a directory, for all renames that came before it began.
-type dirSync struct {
-	done chan struct{}
-	err  error
+// afterSync calls done when what was renamed so far is durable, or with why it is
+// not. One sync is for all renames that came before it began, and whoever renames
+// goes on with other policies meanwhile.
+func (t *tenantDir) afterSync(wg *sync.WaitGroup, done func(error)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.waiting = append(t.waiting, done)
+	if !t.syncing {
+		t.syncing = true
+		wg.Go(t.syncAll)
+	}
 }
 
-// sync makes the renames so far durable. Those that wait for the sync that is
-// running share the next one: each returns only after a sync that began after its
-// own rename.
-func (t *tenantDir) sync() error {
-	t.mu.Lock()
-	s := t.next
-	leads := s == nil
-	if leads {
-		s = &dirSync{done: make(chan struct{})}
-		t.next = s
+func (t *tenantDir) syncAll() {
+	for {
+		t.mu.Lock()
+		batch := t.waiting
+		t.waiting = nil
+		if len(batch) == 0 {
+			t.syncing = false
+			t.mu.Unlock()
+			return
+		}
+		t.mu.Unlock()
+		err := t.dir.Sync()
+		for _, done := range batch {
+			done(err)
+		}
 	}
-	t.mu.Unlock()
-	if !leads {
-		<-s.done
-		return s.err
-	}
-	t.running.Lock()
-	t.mu.Lock()
-	t.next = nil
-	t.mu.Unlock()
-	s.err = t.dir.Sync()
-	t.running.Unlock()
-	close(s.done)
-	return s.err
 }
 
 func (t *tenantDir) close() {
@@ -72,6 +73,8 @@ type tenantDirs struct {
 	d  *Dir
 	mu sync.Mutex
 	m  map[string]*tenantDir
+	// syncs are the directory syncs that are going on.
+	syncs sync.WaitGroup
 }
 
 // idleDirs bounds the directories that are kept open and not in use.
@@ -115,7 +118,9 @@ func (c *tenantDirs) put(t *tenantDir) {
 	t.refs--
 }
 
+// close waits for what is not durable yet, and closes the directories.
 func (c *tenantDirs) close() {
+	c.syncs.Wait()
 	for _, t := range c.m {
 		t.close()
 	}
@@ -166,44 +171,61 @@ func (c *tenantDirs) read(r Ref) ([]byte, error) {
 	return b, nil
 }
 
-// update reads, edits, replaces and reads back.
-func (c *tenantDirs) update(r Ref, edit Editor) (done bool, err error) {
+// update reads, edits and replaces a policy; done is called when that is durable
+// and read back. False means that the policy has to go the general way.
+func (c *tenantDirs) update(r Ref, edit Editor, done func(error)) bool {
 	if err := check(r); err != nil {
-		return true, err
+		done(err)
+		return true
 	}
 	t, err := c.get(r.Tenant)
 	if err != nil {
-		return false, nil //nolint:nilerr // the general way says what is wrong
+		return false // the general way says what is wrong
 	}
-	defer c.put(t)
 	now, st, err := t.read(r)
 	if err != nil {
-		return false, nil //nolint:nilerr // the general way says what is wrong
+		c.put(t)
+		return false // the same
 	}
 	b, err := edit(r, now)
-	if err != nil || bytes.Equal(b, now) {
-		return true, err
+	if err == nil && !bytes.Equal(b, now) {
+		if err = c.d.checkPlain(r, st); err == nil {
+			err = c.replace(t, r, st, b)
+		}
+		if err == nil {
+			sum := sha256.Sum256(b)
+			t.afterSync(&c.syncs, func(err error) {
+				defer c.put(t)
+				if err != nil {
+					done(c.d.fail("sync the directory of", r.file(), err))
+					return
+				}
+				done(c.readBack(t, r, sum))
+			})
+			return true
+		}
 	}
-	if err := c.d.checkPlain(r, st); err != nil {
-		return true, err
-	}
-	if err := c.replace(t, r, st, b); err != nil {
-		return true, err
-	}
+	c.put(t)
+	done(err)
+	return true
+}
+
+// readBack says why a policy, read again, is not what was written.
+func (c *tenantDirs) readBack(t *tenantDir, r Ref, sum [sha256.Size]byte) error {
 	back, _, err := t.read(r)
 	if err != nil {
 		back, err = c.d.Read(r)
 	}
 	if err != nil {
-		return true, fault.New(fault.Environment, "%s is written, but cannot be read back: %w", c.d.Path(r), err)
+		return fault.New(fault.Environment, "%s is written, but cannot be read back: %w", c.d.Path(r), err)
 	}
-	if !bytes.Equal(back, b) {
-		return true, c.d.otherWriter(r)
+	if sha256.Sum256(back) != sum {
+		return c.d.otherWriter(r)
 	}
-	return true, nil
+	return nil
 }
 
-// replace is Dir.replace within an open directory.
+// replace is Dir.replace within an open directory, but for the directory's sync.
 func (c *tenantDirs) replace(t *tenantDir, r Ref, old fs.FileInfo, b []byte) (err error) {
 	name := r.Policy + ext
 	tmp := tempName(name)
@@ -237,10 +259,6 @@ func (c *tenantDirs) replace(t *tenantDir, r Ref, old fs.FileInfo, b []byte) (er
 	}
 	if err = t.root.Rename(tmp, name); err != nil {
 		return c.d.fail("replace", r.file(), err)
-	}
-	// From here on the new bytes are in place; only their durability can fail.
-	if serr := t.sync(); serr != nil {
-		return c.d.fail("sync the directory of", r.file(), serr)
 	}
 	return nil
 }

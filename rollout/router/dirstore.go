@@ -69,11 +69,9 @@ func (d DirStore) Update(ctx context.Context, edits []Edit, edit Editor, yield f
 			yield(e.Ref, ended(ctx))
 			return
 		}
-		done, err := dirs.update(e.Ref, edit)
-		if !done {
-			err = d.update(e.Ref, edit)
+		if !dirs.update(e.Ref, edit, func(err error) { yield(e.Ref, err) }) {
+			yield(e.Ref, d.update(e.Ref, edit))
 		}
-		yield(e.Ref, err)
 	})
 }
 
