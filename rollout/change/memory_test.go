@@ -18,7 +18,7 @@ func TestARollbackHoldsNoPolicies(t *testing.T) {
 	}
 	b := newBench(t, files)
 	b.commands("true", "true")
-	files, big = nil, ""
+	clear(files)
 	var before, during runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
