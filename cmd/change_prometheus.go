@@ -3,40 +3,33 @@ package cmd
 import (
 	"context"
 	"fmt"
-	"regexp"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/cbops/cbops/promquery"
 	"github.com/cbops/cbops/rollout/change"
+	"github.com/cbops/cbops/rollout/gather"
 	"github.com/cbops/cbops/rollout/router"
 )
 
 // A rollback never waits for Prometheus. What is asked of it here is asked beside
 // everything else, and what is not answered in time is not said.
 
-// providerHealth tells which providers really fail, in words for people.
-type providerHealth interface {
-	// Failing returns a line such as "openai is failing for 31 tenants now", or "".
-	Failing(ctx context.Context) (string, error)
-}
-
 // providersDeadline is how long the line about failing providers may take.
 const providersDeadline = 3 * time.Second
 
-// askProviders begins to ask, and returns a function that gives the answer, if it
-// is there, without waiting.
+// askProviders begins to ask which providers really fail, and returns a function
+// that gives the line, if it is there, without waiting.
 func (a *app) askProviders(ctx context.Context, s *changeSession) func() string {
-	p := a.metrics(s)
-	if p == nil {
+	m := a.metrics(s)
+	if m == nil {
 		return func() string { return "" }
 	}
 	got := make(chan string, 1)
 	ctx, cancel := context.WithTimeout(ctx, providersDeadline)
 	go func() {
 		defer cancel()
-		line, err := providerHealth(p).Failing(ctx)
+		line, err := m.failing(ctx)
 		if err != nil {
 			line = "" // informational: no answer is no line
 		}
@@ -61,96 +54,100 @@ func (a *app) timelines(s *changeSession) change.Timelines {
 
 // metrics asks the plan's Prometheus; nil without one.
 func (a *app) metrics(s *changeSession) *metricsSource {
-	if s.plan == nil || s.plan.Prometheus.URL == "" || a.Transport == nil {
+	if s.plan == nil || len(s.plan.Prometheus.URLs) == 0 || a.Transport == nil {
 		return nil
 	}
-	client, err := promquery.New(promquery.Options{URL: s.plan.Prometheus.URL, Transport: a.Transport, Sleep: a.Sleep, Timeout: providersDeadline})
+	servers, err := a.prometheus(prometheusFlags{}, s.plan)
 	if err != nil {
-		return nil // a rollback does not mind what is wrong with prometheus.url
+		return nil // a rollback does not mind what is wrong with the plan's prometheus
 	}
-	return &metricsSource{client, a.Now}
+	return &metricsSource{servers, s.plan.Prometheus.Dialect, a.Now}
 }
 
 // metricsSource reads open circuits and failing providers from the router's own
-// counters (ROUTER.md §5).
+// counters.
 type metricsSource struct {
-	client *promquery.Client
-	now    func() time.Time
+	servers *promquery.Group
+	dialect promquery.DialectConfig
+	now     func() time.Time
 }
 
-const breakerMetrics = "router_circuit_breaker_"
+// dialectWindow is how far back series are looked for, to learn their names.
+const dialectWindow = time.Hour
 
-// Failing implements providerHealth: a provider fails for a tenant where more than
-// half of its outcomes of the last five minutes are failures.
-func (m *metricsSource) Failing(ctx context.Context) (string, error) {
-	rate := func(types string) string {
-		return `sum by (provider_id, tenant_id) (rate(` + breakerMetrics + `events_total{event_type=~"` + types + `"}[5m]))`
-	}
-	a, err := m.client.Instant(ctx, `count by (provider_id) (`+rate("failure")+` / `+rate("success|failure")+` > 0.5)`, m.now())
-	if err != nil {
-		return "", err
-	}
-	var parts []string
-	for _, s := range a.Series {
-		if len(s.Samples) > 0 {
-			n := int(s.Samples[0].V)
-			parts = append(parts, fmt.Sprintf("%s is failing for %d %s", s.Labels["provider_id"], n, plural(n, "tenant", "tenants")))
+// ask runs on the first server that is available, with the names of its series.
+func (m *metricsSource) ask(ctx context.Context, tenants []string, run func(context.Context, *promquery.Client, promquery.Dialect, time.Time) error) error {
+	at := m.now()
+	return m.servers.Do(ctx, func(ctx context.Context, c *promquery.Client) error {
+		d, _, err := promquery.Detect(ctx, c, promquery.Hints{At: at, Window: dialectWindow, Tenants: tenants, Config: m.dialect})
+		if err != nil {
+			return fmt.Errorf("finding the router's series: %w", err)
 		}
-	}
-	if len(parts) == 0 {
-		return "", nil
+		return run(ctx, c, d, at)
+	})
+}
+
+// failing is a line such as "openai is failing for 31 tenants now", or "".
+func (m *metricsSource) failing(ctx context.Context) (string, error) {
+	var parts []string
+	err := m.ask(ctx, nil, func(ctx context.Context, c *promquery.Client, d promquery.Dialect, at time.Time) error {
+		providers, err := gather.ProvidersNow(ctx, c, d, at)
+		parts = nil
+		for _, p := range providers {
+			if p.FailingTenants > 0 && p.Failing {
+				parts = append(parts, fmt.Sprintf("%s is failing for %d %s", p.Provider, p.FailingTenants, plural(p.FailingTenants, "tenant", "tenants")))
+			}
+		}
+		return err
+	})
+	if err != nil || len(parts) == 0 {
+		return "", err
 	}
 	return strings.Join(parts, ", ") + " now", nil
 }
 
-// Open implements change.Timelines. What entered a state and has not left it is in
-// it: every circuit of a process begins closed, and so do its counters.
+// Open implements change.Timelines.
 func (m *metricsSource) Open(ctx context.Context, tenants []string) (change.Seen, error) {
 	var seen change.Seen
-	match := ""
-	if len(tenants) > 0 {
-		quoted := make([]string, len(tenants))
-		for i, t := range tenants {
-			quoted[i] = regexp.QuoteMeta(t)
+	err := m.ask(ctx, tenants, func(ctx context.Context, c *promquery.Client, d promquery.Dialect, at time.Time) error {
+		seen = change.Seen{}
+		if err := seenAt(ctx, c, d, tenants, at, &seen); err != nil {
+			return err
 		}
-		match = `tenant_id=~"` + strings.ReplaceAll(strings.Join(quoted, "|"), `\`, `\\`) + `"`
-	}
-	const by = "sum by (job, instance, tenant_id, provider_id) "
-	now := m.now()
-	known, err := m.client.Instant(ctx, "count by (job, instance, tenant_id, provider_id) ("+breakerMetrics+"events_total{"+match+"})", now)
-	if err != nil {
-		return seen, err
-	}
-	seen.Looked = len(known.Series)
-	at, err := m.client.Instant(ctx, "min(timestamp("+breakerMetrics+"events_total{"+match+"}))", now)
-	if err != nil {
-		return seen, err
-	}
-	if len(at.Series) == 1 && len(at.Series[0].Samples) > 0 {
-		seen.At = time.UnixMilli(int64(at.Series[0].Samples[0].V * 1000))
-	}
-	open := map[[3]string]string{}
-	for _, state := range []string{"open", "half_open"} {
-		sel := func(label string) string {
-			m := label + `="` + state + `"`
-			if match != "" {
-				m += "," + match
+		open, err := gather.OpenCircuits(ctx, c, d, tenants, at)
+		for _, x := range open {
+			state := "open"
+			if x.HalfOpen {
+				state = "half_open"
 			}
-			return by + "(" + breakerMetrics + "state_transitions_total{" + m + "})"
+			seen.Open = append(seen.Open, change.OpenCircuit{Node: x.Node, Circuit: router.Circuit{Tenant: x.Tenant, Provider: x.Provider, State: state}})
 		}
-		a, err := m.client.Instant(ctx, sel("to")+" - ("+sel("from")+" or 0 * "+sel("to")+") > 0", now)
-		if err != nil {
-			return seen, err
-		}
-		for _, s := range a.Series {
-			open[[3]string{s.Labels["instance"], s.Labels["tenant_id"], s.Labels["provider_id"]}] = state
-		}
-	}
-	for k, state := range open {
-		seen.Open = append(seen.Open, change.OpenCircuit{Node: k[0], Circuit: router.Circuit{Tenant: k[1], Provider: k[2], State: state}})
-	}
-	slices.SortFunc(seen.Open, func(a, b change.OpenCircuit) int {
-		return strings.Compare(a.Node+"\x00"+a.Tenant+"\x00"+a.Provider, b.Node+"\x00"+b.Tenant+"\x00"+b.Provider)
+		return err
 	})
-	return seen, nil
+	return seen, err
+}
+
+// seenAt asks how many circuits the metrics have, and how old the oldest of their
+// samples is: that a circuit is closed is only said of that moment.
+func seenAt(ctx context.Context, c *promquery.Client, d promquery.Dialect, tenants []string, at time.Time, seen *change.Seen) error {
+	var who []promquery.Match
+	if tenants != nil {
+		who = []promquery.Match{{Label: "tenant_id", Values: tenants}}
+	}
+	circuits := map[[3]string]bool{}
+	q := promquery.Query{Name: "newest scrapes", Select: d.Match("events_total", who...), SplitBy: "tenant_id", From: at, To: at,
+		Wrap: func(s string) string { return "timestamp(" + s + ")" }}
+	_, err := c.Instant(ctx, q, func(s promquery.Series) error {
+		l := d.Canonical(s.Labels)
+		for _, x := range s.Samples {
+			t := time.UnixMilli(int64(x.V * 1000))
+			if seen.At.IsZero() || t.Before(seen.At) {
+				seen.At = t
+			}
+		}
+		circuits[[3]string{d.Node(s.Labels), l["tenant_id"], l["provider_id"]}] = true
+		return nil
+	})
+	seen.Looked = len(circuits)
+	return err
 }

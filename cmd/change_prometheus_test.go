@@ -108,7 +108,7 @@ func TestOpenCircuitsFromTheRealPrometheus(t *testing.T) {
 		code, out, errs := run()
 		// Two nodes, two providers; openai is open on both nodes: the breaker opened, and
 		// with a timeout of five minutes it may be probing.
-		if code != 5 || !strings.Contains(out, "no open circuits for tenant: no. 2 still open in memory on node-1:9001, node-2:9001") {
+		if code != 5 || !strings.Contains(out, "no open circuits for tenant: no. 2 still open in memory on router/node-1:9001, router/node-2:9001") {
 			t.Errorf("%s: exit %d\n%s\n%s", name, code, out, errs)
 		}
 	}

@@ -12,7 +12,6 @@ import (
 	"github.com/cbops/cbops/breaker"
 	"github.com/cbops/cbops/cmd/internal/render"
 	"github.com/cbops/cbops/internal/fault"
-	"github.com/cbops/cbops/promquery"
 	"github.com/cbops/cbops/rollout/criteria"
 	"github.com/cbops/cbops/rollout/evidence"
 	"github.com/cbops/cbops/rollout/gather"
@@ -21,18 +20,19 @@ import (
 // evaluateOptions is what the flags of evaluate say.
 type evaluateOptions struct {
 	targetFlags
-	prometheus string
-	phase      int
-	since, at  string
-	baseline   string
-	only       []string
-	explain    string
+	prometheusFlags
+	phase     int
+	since, at string
+	baseline  string
+	only      []string
+	explain   string
 }
 
 const explainAll = "all"
 
 func newEvaluateCmd(a *app) *cobra.Command {
 	var o evaluateOptions
+	var b bundleFlags
 	c := &cobra.Command{
 		Use:     "evaluate",
 		Short:   "Judge a phase's success criteria from Prometheus",
@@ -43,30 +43,43 @@ measured hours, outcomes, and counterexamples that make the same gate fail.
 Exit 0 passes, 1 fails, 3 is inconclusive or unmeasurable, 4 is no answer.`,
 		Example: `  cbops evaluate --phase 1 --policies policies --prometheus http://localhost:9090 \
     --tenant t-acme --since 2026-03-08T00:00:00Z
-  cbops evaluate --phase 1 --tenant t-acme --since 96h -o json`,
+  cbops evaluate --phase 1 --tenant t-acme --since 96h -o json
+  cbops evaluate --bundle .cbops/bundles/2026-03-12T000000Z-phase1-9f3c0a51d2e7.bundle`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
+			if b.file != "" {
+				return a.evaluateBundle(c, b.file, o)
+			}
 			e, err := a.evaluate(c.Context(), o)
 			if err != nil {
 				return err
 			}
-			if o.explain != "" {
-				return a.show(render.Explanation{Evaluation: e, Criterion: o.explain}, evaluationCode(e))
+			saved := a.saveBundle(e, b.save)
+			if err := a.showEvaluation(render.Evaluation{Evaluation: e.Evaluation}, o); err != nil {
+				return err
 			}
-			return a.show(render.Evaluation{Evaluation: e}, evaluationCode(e))
+			return saved
 		},
 	}
 	a.evaluateFlags(c, &o)
+	b.addTo(c)
 	c.Flags().StringVar(&o.explain, "explain", "", "show the queries and every episode, of all criteria or of `ID`")
 	c.Flags().Lookup("explain").NoOptDefVal = explainAll
 	return c
 }
 
+func (a *app) showEvaluation(e render.Evaluation, o evaluateOptions) error {
+	if o.explain != "" {
+		return a.show(render.Explanation{Evaluation: e, Criterion: o.explain}, evaluationCode(e.Evaluation))
+	}
+	return a.show(e, evaluationCode(e.Evaluation))
+}
+
 // evaluateFlags are the flags that evaluate shares with ticket draft.
 func (a *app) evaluateFlags(c *cobra.Command, o *evaluateOptions) {
-	o.addTo(c)
+	o.targetFlags.addTo(c)
+	o.prometheusFlags.addTo(c)
 	f := c.Flags()
-	f.StringVar(&o.prometheus, "prometheus", "", "`URL` of Prometheus")
 	f.IntVar(&o.phase, "phase", 0, "phase `N` of the guide, 1 to 4")
 	f.StringVar(&o.since, "since", "", "when the breaker was enabled: `TIME` in RFC 3339, or a duration back from --at")
 	f.StringVar(&o.at, "at", "", "judge as of `TIME`; nothing after it is seen (default now)")
@@ -86,8 +99,8 @@ func evaluationCode(e criteria.Evaluation) fault.Code {
 }
 
 // evaluate gathers evidence and judges it.
-func (a *app) evaluate(ctx context.Context, o evaluateOptions) (criteria.Evaluation, error) {
-	var none criteria.Evaluation
+func (a *app) evaluate(ctx context.Context, o evaluateOptions) (judgement, error) {
+	var none judgement
 	if o.phase < 1 || o.phase > 4 {
 		return none, fault.Hint(fault.New(fault.Usage, "--phase %d: the guide has phases 1 to 4", o.phase), "for the canary: --phase 1")
 	}
@@ -106,12 +119,9 @@ func (a *app) evaluate(ctx context.Context, o evaluateOptions) (criteria.Evaluat
 	if err != nil {
 		return none, err
 	}
-	url := o.prometheus
-	if url == "" {
-		url = tg.Prometheus
-	}
-	if url == "" {
-		return none, fault.Hint(fault.New(fault.Usage, "no Prometheus given"), "--prometheus URL, or prometheus.url in the plan")
+	servers, err := a.prometheus(o.prometheusFlags, tg.Plan)
+	if err != nil {
+		return none, err
 	}
 	tenants, err := a.judged(o, tg)
 	if err != nil {
@@ -125,18 +135,38 @@ func (a *app) evaluate(ctx context.Context, o evaluateOptions) (criteria.Evaluat
 		}
 		req.Tenants = append(req.Tenants, gather.TenantRequest{ID: t, Since: since, Config: cfg})
 	}
-	client, err := promquery.New(promquery.Options{URL: url, Transport: a.Transport, Sleep: a.Sleep})
+	ev, err := a.gather(ctx, servers, tg, req)
 	if err != nil {
-		return none, fault.Wrap(fault.Usage, err)
+		return none, err
 	}
-	ev, err := gather.Gather(ctx, client, req)
-	if err != nil {
-		return none, fmt.Errorf("cannot gather evidence: %w", err)
+	q := question{Params: criteria.Params{Phase: o.phase, MinDays: criteria.MinDays(o.phase), MinOutcomesPerDay: tg.minOutcomes()}, Only: o.only}
+	e := judge(ev, q, tg.Environment, tg.rollout())
+	if tg.Plan != nil {
+		e.stateDir = tg.StateDir
 	}
-	params := criteria.Params{Phase: o.phase, MinDays: criteria.MinDays(o.phase), MinOutcomesPerDay: tg.minOutcomes()}
-	e := criteria.Evaluate(ev, params, o.only)
-	e.Environment, e.Rollout = tg.Environment, tg.rollout()
 	return e, nil
+}
+
+// question is what is asked of the criteria; a bundle keeps it.
+type question struct {
+	Params criteria.Params `json:"params"`
+	// Only is a subset of the criteria; empty for all.
+	Only []string `json:"only"`
+}
+
+// judgement is an evaluation and what it rests on.
+type judgement struct {
+	criteria.Evaluation
+	Evidence *evidence.Evidence
+	Asked    question
+	// stateDir is where evidence is kept; "" without a plan.
+	stateDir string
+}
+
+func judge(ev *evidence.Evidence, q question, environment, rollout string) judgement {
+	e := criteria.Evaluate(ev, q.Params, q.Only)
+	e.Environment, e.Rollout = environment, rollout
+	return judgement{Evaluation: e, Evidence: ev, Asked: q}
 }
 
 // times resolves --at, --since and --baseline.

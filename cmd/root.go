@@ -67,6 +67,12 @@ func commands(a *app) []*cobra.Command {
 	}
 }
 
+// flagNames are the names of a command's flags, sorted.
+func flagNames(c *cobra.Command) (names []string) {
+	c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	return names
+}
+
 // fromEnvironment fills flags that were not given from CBOPS_<NAME>, and only
 // those. --yes has no mirror: consent is given per command.
 func (a *app) fromEnvironment(c *cobra.Command) error {

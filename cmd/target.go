@@ -37,7 +37,6 @@ type target struct {
 	Nodes           []string
 	ManagedBy       string
 	StateDir        string
-	Prometheus      string
 	Plan            *plan.Plan
 	Warnings        []string
 }
@@ -76,7 +75,7 @@ func (a *app) target(policies string, lenient bool) (target, error) {
 	}
 	if p := t.Plan; p != nil {
 		t.Environment, t.Reload, t.Verify, t.Nodes = p.Environment, p.Router.Reload, p.Router.Verify, p.Router.Nodes
-		t.ManagedBy, t.Prometheus = p.Router.ManagedBy, p.Prometheus.URL
+		t.ManagedBy = p.Router.ManagedBy
 		t.StateDir = filepath.Join(p.Dir, ".cbops")
 		if p.Router.Policies != "" {
 			t.Policies, t.Shown = p.Router.Policies, p.Router.Policies

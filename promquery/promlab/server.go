@@ -2,9 +2,9 @@ package promlab
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"net/http"
@@ -12,10 +12,10 @@ import (
 	"time"
 
 	"github.com/prometheus/common/model"
-	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/tsdb/chunks"
+	"github.com/prometheus/prometheus/util/stats"
 )
 
 // sampleValue is the engine's idea of a sample.
@@ -28,6 +28,13 @@ const maxSteps = 11_000
 type Options struct {
 	// Now is the time of a query that names none.
 	Now func() time.Time
+	// MaxSamples is the most that a query may load, 50 million for 0: what
+	// Prometheus' --query.max-samples is.
+	MaxSamples int
+	// Retention is what the status pages say, "15d" for "". Nothing is ever deleted.
+	Retention string
+	// Rules are what /api/v1/rules answers; nil for none.
+	Rules func() []GroupStatus
 }
 
 type server struct {
@@ -35,13 +42,21 @@ type server struct {
 	opt    Options
 	engine *promql.Engine
 	parser parser.Parser
+	began  time.Time
 }
 
-// NewServer answers the query part of the Prometheus HTTP API from a store.
+// NewServer answers the query part of the Prometheus HTTP API, its rules and some
+// of its status pages from a store. What it has no endpoint for is 404.
 func NewServer(store *Store, opt Options) http.Handler {
+	if opt.MaxSamples <= 0 {
+		opt.MaxSamples = 50_000_000
+	}
+	if opt.Retention == "" {
+		opt.Retention = "15d"
+	}
 	p := parser.NewParser(parser.Options{})
-	s := &server{store: store, opt: opt, parser: p, engine: promql.NewEngine(promql.EngineOpts{
-		MaxSamples: 50_000_000, Timeout: time.Minute, LookbackDelta: 5 * time.Minute,
+	s := &server{store: store, opt: opt, parser: p, began: opt.Now(), engine: promql.NewEngine(promql.EngineOpts{
+		MaxSamples: opt.MaxSamples, Timeout: time.Minute, LookbackDelta: 5 * time.Minute,
 		EnableAtModifier: true, EnableNegativeOffset: true, Parser: p,
 	})}
 	mux := http.NewServeMux()
@@ -50,9 +65,11 @@ func NewServer(store *Store, opt Options) http.Handler {
 	mux.HandleFunc("/api/v1/series", s.series)
 	mux.HandleFunc("/api/v1/labels", s.labelNames)
 	mux.HandleFunc("/api/v1/label/{name}/values", s.labelValues)
-	mux.HandleFunc("/api/v1/status/buildinfo", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, map[string]string{"version": "promlab"}, nil)
-	})
+	mux.HandleFunc("GET /api/v1/rules", s.rules)
+	mux.HandleFunc("GET /api/v1/metadata", s.metadata)
+	mux.HandleFunc("GET /api/v1/status/buildinfo", s.buildinfo)
+	mux.HandleFunc("GET /api/v1/status/runtimeinfo", s.runtimeinfo)
+	mux.HandleFunc("GET /api/v1/status/flags", s.flags)
 	mux.HandleFunc("/-/ready", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "Ready.\n") // a reader that went away is its own trouble
 	})
@@ -65,10 +82,13 @@ func reply(w http.ResponseWriter, code int, v any) {
 	_ = json.NewEncoder(w).Encode(v) // a reader that went away is its own trouble
 }
 
-func answer(w http.ResponseWriter, data any, warnings []string) {
+func answer(w http.ResponseWriter, data any, warnings, infos []string) {
 	body := map[string]any{"status": "success", "data": data}
 	if len(warnings) > 0 {
 		body["warnings"] = warnings
+	}
+	if len(infos) > 0 {
+		body["infos"] = infos
 	}
 	reply(w, http.StatusOK, body)
 }
@@ -78,6 +98,10 @@ func refuse(w http.ResponseWriter, code int, kind string, err error) {
 }
 
 func badData(w http.ResponseWriter, err error) { refuse(w, http.StatusBadRequest, "bad_data", err) }
+
+func badParameter(w http.ResponseWriter, name string, err error) {
+	badData(w, fmt.Errorf("invalid parameter %q: %w", name, err))
+}
 
 // at reads a time parameter, or returns the default.
 func at(v string, otherwise time.Time) (time.Time, error) {
@@ -105,108 +129,114 @@ func duration(v string) (time.Duration, error) {
 	return time.Duration(d), nil
 }
 
+// limit reads the limit parameter; 0 is none.
+func limit(r *http.Request) (int, error) {
+	v := r.FormValue("limit")
+	if v == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(v)
+	if err == nil && n < 0 {
+		err = errors.New("limit must be non-negative")
+	}
+	return n, err
+}
+
+const truncated = "results truncated due to limit"
+
 func (s *server) query(w http.ResponseWriter, r *http.Request) {
 	ts, err := at(r.FormValue("time"), s.opt.Now())
 	if err != nil {
-		badData(w, err)
+		badParameter(w, "time", fmt.Errorf("invalid time value for 'time': %w", err))
 		return
 	}
 	q, err := s.engine.NewInstantQuery(r.Context(), s.store, nil, r.FormValue("query"), ts)
-	s.run(w, r.Context(), q, err, r.FormValue("query"))
+	s.run(w, r, q, err)
 }
 
 func (s *server) queryRange(w http.ResponseWriter, r *http.Request) {
-	start, err := at(r.FormValue("start"), time.Time{})
-	end, err2 := at(r.FormValue("end"), time.Time{})
-	step, err3 := duration(r.FormValue("step"))
-	if err := errors.Join(err, err2, err3); err != nil {
-		badData(w, err)
+	var times [2]time.Time
+	for i, name := range []string{"start", "end"} {
+		v := r.FormValue(name)
+		if v == "" {
+			badParameter(w, name, errors.New(`cannot parse "" to a valid timestamp`))
+			return
+		}
+		var err error
+		if times[i], err = at(v, time.Time{}); err != nil {
+			badParameter(w, name, err)
+			return
+		}
+	}
+	start, end := times[0], times[1]
+	if end.Before(start) {
+		badParameter(w, "end", errors.New("end timestamp must not be before start time"))
 		return
 	}
-	switch {
-	case end.Before(start):
-		badData(w, errors.New("end timestamp must not be before start time"))
+	step, err := duration(r.FormValue("step"))
+	if err == nil && step <= 0 {
+		err = errors.New("zero or negative query resolution step widths are not accepted. Try a positive integer")
+	}
+	if err != nil {
+		badParameter(w, "step", err)
 		return
-	case step <= 0:
-		badData(w, errors.New("zero or negative query resolution step widths are not accepted. Try a positive integer"))
-		return
-	case end.Sub(start)/step > maxSteps:
+	}
+	if end.Sub(start)/step > maxSteps {
 		badData(w, errors.New("exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)"))
 		return
 	}
 	q, err := s.engine.NewRangeQuery(r.Context(), s.store, nil, r.FormValue("query"), start, end, step)
-	s.run(w, r.Context(), q, err, r.FormValue("query"))
+	s.run(w, r, q, err)
 }
 
-func (s *server) run(w http.ResponseWriter, ctx context.Context, q promql.Query, err error, text string) {
+func (s *server) run(w http.ResponseWriter, r *http.Request, q promql.Query, err error) {
 	if err != nil {
-		badData(w, err)
+		badParameter(w, "query", err)
 		return
 	}
 	defer q.Close()
-	res := q.Exec(ctx)
+	most, err := limit(r)
+	if err != nil {
+		badParameter(w, "limit", err)
+		return
+	}
+	res := q.Exec(r.Context())
 	if res.Err != nil {
+		var timeout promql.ErrQueryTimeout
+		if errors.As(res.Err, &timeout) {
+			refuse(w, http.StatusServiceUnavailable, "timeout", res.Err)
+			return
+		}
 		refuse(w, http.StatusUnprocessableEntity, "execution", res.Err)
 		return
 	}
-	warnings, _ := res.Warnings.AsStrings(text, 10, 10)
-	answer(w, map[string]any{"resultType": res.Value.Type(), "result": res.Value}, warnings)
+	warnings, infos := res.Warnings.AsStrings(r.FormValue("query"), 10, 10)
+	var result any = res.Value
+	cut := false
+	switch v := res.Value.(type) { // an empty list, as Prometheus writes it, not null
+	case promql.Matrix:
+		v, cut = first(v, most)
+		result = append(promql.Matrix{}, v...)
+	case promql.Vector:
+		v, cut = first(v, most)
+		result = append(promql.Vector{}, v...)
+	}
+	if cut {
+		warnings = append(warnings, truncated)
+	}
+	data := map[string]any{"resultType": res.Value.Type(), "result": result}
+	if r.FormValue("stats") != "" {
+		data["stats"] = stats.NewQueryStats(q.Stats())
+	}
+	answer(w, data, warnings, infos)
 }
 
-func (s *server) matchers(r *http.Request) ([][]*labels.Matcher, error) {
-	if err := r.ParseForm(); err != nil {
-		return nil, err
+// first returns the first n elements, all for 0, and whether any were left out.
+func first[S ~[]E, E any](s S, n int) (S, bool) {
+	if n > 0 && len(s) > n {
+		return s[:n], true
 	}
-	var out [][]*labels.Matcher
-	for _, m := range r.Form["match[]"] {
-		ms, err := s.parser.ParseMetricSelector(m)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, ms)
-	}
-	return out, nil
-}
-
-func (s *server) series(w http.ResponseWriter, r *http.Request) {
-	sets, err := s.matchers(r)
-	if err == nil && len(sets) == 0 {
-		err = errors.New("no match[] parameter provided")
-	}
-	if err != nil {
-		badData(w, err)
-		return
-	}
-	out := []map[string]string{}
-	for _, x := range s.store.all() {
-		for _, ms := range sets {
-			if matches(x.lset, ms) {
-				out = append(out, x.lset.Map())
-				break
-			}
-		}
-	}
-	answer(w, out, nil)
-}
-
-func (s *server) labelNames(w http.ResponseWriter, r *http.Request) {
-	q, _ := s.store.Querier(math.MinInt64, math.MaxInt64)
-	names, _, err := q.LabelNames(r.Context(), nil)
-	if err != nil {
-		refuse(w, http.StatusInternalServerError, "internal", err)
-		return
-	}
-	answer(w, append([]string{}, names...), nil)
-}
-
-func (s *server) labelValues(w http.ResponseWriter, r *http.Request) {
-	q, _ := s.store.Querier(math.MinInt64, math.MaxInt64)
-	values, _, err := q.LabelValues(r.Context(), r.PathValue("name"), nil)
-	if err != nil {
-		refuse(w, http.StatusInternalServerError, "internal", err)
-		return
-	}
-	answer(w, append([]string{}, values...), nil)
+	return s, false
 }
 
 // Transport carries requests to a handler without a network. It honours the

@@ -43,8 +43,8 @@ func (Closes) JudgeTenant(ev *evidence.Evidence, t *evidence.Tenant, p Params) T
 	for i := range t.Circuits {
 		c := &t.Circuits[i]
 		base := evidence.BaselineOf(c, t.Baseline)
-		for _, ep := range evidence.Episodes(c, t.Since, ev.At) {
-			if ep.Closed != nil && ep.Closed.To.Before(t.Since) {
+		for _, ep := range t.Episodes(c, ev.At, ev.Skew.Slack()) {
+			if ep.Until(ev.At).Before(t.Since) {
 				continue // over before the breaker was enabled
 			}
 			items = append(items, item{o: newOpen(ev, t, c, ep, base, p), ep: ep})
@@ -162,9 +162,13 @@ func (o open) closes(n int) closing {
 	if o.ep.Shadow && from.Before(o.t.Since) {
 		from = o.t.Since // before enabling nothing asks, so nothing could close
 	}
-	if o.ep.Lost {
+	switch {
+	case o.ep.Lost:
 		return closing{verdict: Inconclusive, state: Stuck,
 			reason: "ended by a restart of the router, which clears every circuit: says nothing about closing"}
+	case o.ep.Reset:
+		return closing{verdict: Inconclusive, state: Stuck,
+			reason: "ended by a reset: the next open followed without a close: says nothing about closing"}
 	}
 	if o.ep.Closed == nil {
 		return o.stillOpen(n, from)
@@ -195,7 +199,7 @@ func (o open) stillOpen(n int, from time.Time) closing {
 	step, at := o.step(), o.ev.At
 	if o.ep.HalfOpen {
 		d := o.c.Delta(at.Add(-(wedgeScrapes+2)*step), at)
-		if d.OK && d.FailFast > 0 && d.Success+d.Failure == 0 && d.OH == 0 {
+		if d.OK && d.FailFast > 0 && d.Outcomes() == 0 && d.OH == 0 {
 			return closing{verdict: Fail, reason: fmt.Sprintf(
 				"wedged: half-open, and in the last %d scrapes %.0f requests were denied while no probe returned", wedgeScrapes, d.FailFast)}
 		}
@@ -204,7 +208,7 @@ func (o open) stillOpen(n int, from time.Time) closing {
 	if !since.OK {
 		return closing{verdict: Inconclusive, state: Stuck, reason: "still open, and no outcomes were read since"}
 	}
-	if since.Success+since.Failure+since.FailFast == 0 {
+	if since.Outcomes()+since.FailFast == 0 {
 		return closing{verdict: Inconclusive, state: Stuck,
 			reason: "still open, and no traffic asks it: an open circuit closes only when asked"}
 	}
@@ -238,9 +242,9 @@ func (o open) recovery(from, to time.Time) (evidence.Interval, bool) {
 		for t := from; !t.After(to.Add(step)); t = t.Add(step) {
 			s := o.peers(t.Add(-step), t)
 			switch {
-			case s.failing(o.alpha):
+			case s.Failing(o.alpha):
 				known = false
-			case s.healthy(o.alpha) && !known:
+			case s.Healthy(o.alpha) && !known:
 				back, known = evidence.Interval{From: t.Add(-step), To: t}, true
 			}
 		}
@@ -252,19 +256,16 @@ func (o open) recovery(from, to time.Time) (evidence.Interval, bool) {
 func (o open) ownRecovery(from, to time.Time) (evidence.Interval, bool) {
 	var back evidence.Interval
 	known := false
-	var prev *evidence.Point
-	for i := range o.c.Points {
-		p := &o.c.Points[i]
-		if !p.HasOutcomes {
-			continue
-		}
-		if prev != nil && p.T.After(from) && !p.T.After(to) && prev.Epoch == p.Epoch {
+	var prev *evidence.Outcome
+	for i := range o.c.Outcomes {
+		p := &o.c.Outcomes[i]
+		if prev != nil && p.At().After(from) && !p.At().After(to) && prev.Epoch == p.Epoch {
 			failed, fine := p.Failure-prev.Failure, p.Success-prev.Success
 			if failed > 0 && failed >= fine {
 				known = false // a bad scrape: whatever came before was not the recovery
 			}
 			if fine > failed && !known {
-				back, known = evidence.Interval{From: prev.T, To: p.T}, true
+				back, known = evidence.Interval{From: prev.At(), To: p.At()}, true
 			}
 		}
 		prev = p

@@ -31,7 +31,7 @@ func TestCloses(t *testing.T) {
 			at := w.since.Add(80 * time.Hour)
 			c := w.circuit("t-acme", "openai", 60, flat(0.01))
 			open(&c, at, 60, 31, 0, 0)
-			add(&c, at.Add(scrape), func(p *evidence.Point) { p.OH++ })
+			add(&c, at.Add(scrape), func(p point) { p.OH++ })
 			freeze(&c, at.Add(2*scrape))
 			return c
 		}},
@@ -69,11 +69,11 @@ func TestCloses(t *testing.T) {
 
 // freeze stops outcomes from t on; only denials are counted.
 func freeze(c *evidence.Circuit, from time.Time) {
-	var last *evidence.Point
+	var last *evidence.Outcome
 	ff := 0.0
-	for i := range c.Points {
-		p := &c.Points[i]
-		if p.T.Before(from) {
+	for i := range c.Outcomes {
+		p := &c.Outcomes[i]
+		if p.At().Before(from) {
 			last = p
 			continue
 		}

@@ -1,7 +1,7 @@
 package criteria
 
 import (
-	"slices"
+	"sort"
 	"time"
 
 	"github.com/cbops/cbops/rollout/evidence"
@@ -15,7 +15,8 @@ func common(t *evidence.Tenant, p Params) []Counterexample {
 		{"no series at all", func(ev *evidence.Evidence, k int) { ev.Tenants[k].Circuits = nil }},
 		{"scrapes that end too early", func(ev *evidence.Evidence, _ int) {
 			for i := range ev.Nodes {
-				ev.Nodes[i].Scrapes = slices.DeleteFunc(ev.Nodes[i].Scrapes, func(t time.Time) bool { return t.After(last) })
+				s := ev.Nodes[i].Scrapes
+				ev.Nodes[i].Scrapes = s[:sort.Search(len(s), func(k int) bool { return s[k] > last.UnixMilli() })]
 			}
 		}},
 		{"answers that were partial throughout", func(ev *evidence.Evidence, k int) {
@@ -32,7 +33,7 @@ func common(t *evidence.Tenant, p Params) []Counterexample {
 // it by construction.
 func quietMoment(ev *evidence.Evidence, t *evidence.Tenant, circuit int) (time.Time, bool) {
 	c := &t.Circuits[circuit]
-	m := evidence.Coverage(ev.Nodes, ev.Gaps, t.Since, ev.At, ev.Interval)
+	m := ev.Coverage(t.Since)
 	for _, h := range m.Measured {
 		at := h.Add(30 * time.Minute)
 		if at.Add(2*time.Hour).After(ev.At) || !calm(t, at) {
@@ -41,7 +42,7 @@ func quietMoment(ev *evidence.Evidence, t *evidence.Tenant, circuit int) (time.T
 		d := c.Delta(at.Add(-5*time.Minute), at.Add(5*time.Minute))
 		before := c.Delta(t.Since, at)
 		// Few failures around, traffic there, and the circuit is closed.
-		if d.OK && before.OK && d.Failure < minFailures && before.Success > 0 && closedAt(c, at) {
+		if d.OK && before.OK && d.Failure < evidence.MinFailures && before.Success > 0 && closedAt(c, at) {
 			return at, true
 		}
 	}
@@ -52,23 +53,22 @@ func quietMoment(ev *evidence.Evidence, t *evidence.Tenant, circuit int) (time.T
 func calm(t *evidence.Tenant, at time.Time) bool {
 	for i := range t.Circuits {
 		d := t.Circuits[i].Delta(at.Add(-time.Hour), at.Add(time.Hour))
-		if d.CO+d.OH+d.HO+d.HC > 0 {
+		if d.Moved() {
 			return false
 		}
 	}
 	return true
 }
 
-// closedAt: the totals at the last transition point up to at say closed.
+// closedAt: the totals at the last transition up to at say closed.
 func closedAt(c *evidence.Circuit, at time.Time) bool {
 	closed := true
-	for _, p := range c.Points {
-		if p.T.After(at) {
+	for i := range c.Transitions {
+		x := &c.Transitions[i]
+		if x.At().After(at) {
 			break
 		}
-		if p.HasTransitions {
-			closed = p.CO-p.HC == 0
-		}
+		closed = x.CO-x.HC == 0
 	}
 	return closed
 }
@@ -88,80 +88,68 @@ func plant(ev *evidence.Evidence, c *evidence.Circuit, at time.Time, what plante
 	if step <= 0 {
 		step = time.Minute
 	}
-	opened, asked, done := at, at.Add(step), at.Add(2*step)
-	insert(c, at.Add(-step), opened, asked, done)
-	n := 0.0
-	for i := range c.Points {
-		p := &c.Points[i]
-		if p.T.Before(opened) {
+	opened, asked, done := at.UnixMilli(), at.Add(step).UnixMilli(), at.Add(2*step).UnixMilli()
+	for _, t := range []int64{at.Add(-step).UnixMilli(), opened, asked, done} {
+		c.InsertOutcome(t)
+		if c.InsertTransition(t) < 0 && t == opened {
+			c.Transitions = append([]evidence.Transition{{T: at.Add(-step).UnixMilli()}, {T: opened}}, c.Transitions...)
+		}
+	}
+	epoch := epochAt(c, opened)
+	for i := range c.Outcomes {
+		o := &c.Outcomes[i]
+		if o.T < opened || o.Epoch != epoch {
 			continue
 		}
-		p.CO, p.Failure = p.CO+1, p.Failure+1
-		p.WindowRequests, p.WindowFailures = p.WindowRequests+1, p.WindowFailures+1
-		if p.T.Before(asked) || !what.close && !what.wedge {
+		o.Failure++
+		if what.close && o.T >= done {
+			o.Success += 2
+		}
+	}
+	for i := range c.Transitions {
+		x := &c.Transitions[i]
+		if x.T < opened || x.Epoch != epoch {
 			continue
 		}
-		p.OH++
-		if what.close && !p.T.Before(done) {
-			p.HC, p.Success = p.HC+1, p.Success+2
+		x.CO, x.WindowRequests, x.WindowFailures = x.CO+1, x.WindowRequests+1, x.WindowFailures+1
+		if x.T >= asked && (what.close || what.wedge) {
+			x.OH++
+		}
+		if what.close && x.T >= done {
+			x.HC++
 		}
 	}
-	if !what.wedge {
-		return
-	}
-	// From here on the circuit only denies.
-	cut := slices.IndexFunc(c.Points, func(p evidence.Point) bool { return p.T.After(asked) })
-	if cut < 1 {
-		return
-	}
-	last := c.Points[cut-1]
-	c.Points = c.Points[:cut]
-	for t := asked.Add(step); !t.After(ev.At); t = t.Add(step) {
-		n++
-		p := last
-		p.T, p.FailFast = t, last.FailFast+n
-		p.HasOutcomes, p.HasTransitions = true, true
-		c.Points = append(c.Points, p)
+	if what.wedge {
+		wedge(ev, c, asked, step)
 	}
 }
 
-// insert makes sure that there are points with everything read at the given
-// times (ascending), equal to the last point before each.
-func insert(c *evidence.Circuit, times ...time.Time) {
-	for _, t := range times {
-		i := slices.IndexFunc(c.Points, func(p evidence.Point) bool { return !p.T.Before(t) })
-		if i < 0 {
-			i = len(c.Points)
-		}
-		if i < len(c.Points) && c.Points[i].T.Equal(t) {
-			p := full(c.Points[:i+1])
-			c.Points[i] = p
-			continue
-		}
-		if i == 0 {
-			continue // before anything is known: nothing to continue from
-		}
-		p := full(c.Points[:i])
-		p.T = t
-		c.Points = slices.Insert(c.Points, i, p)
+// wedge leaves a circuit as it is at t and lets it deny a request a scrape from
+// there on.
+func wedge(ev *evidence.Evidence, c *evidence.Circuit, t int64, step time.Duration) {
+	o, x := c.InsertOutcome(t), c.InsertTransition(t)
+	if o < 0 || x < 0 {
+		return
 	}
+	c.Outcomes, c.Transitions = c.Outcomes[:o+1], c.Transitions[:x+1]
+	last, state := c.Outcomes[o], c.Transitions[x]
+	for at := last.At().Add(step); !at.After(ev.At); at = at.Add(step) {
+		last.T = at.UnixMilli()
+		last.FailFast++
+		c.Outcomes = append(c.Outcomes, last)
+	}
+	state.T = ev.At.UnixMilli()
+	c.Transitions = append(c.Transitions, state)
 }
 
-// full is the last point of pts with both kinds of counters carried forward
-// within its epoch.
-func full(pts []evidence.Point) evidence.Point {
-	out := pts[len(pts)-1]
-	for i := len(pts) - 1; i >= 0 && pts[i].Epoch == out.Epoch && (!out.HasOutcomes || !out.HasTransitions); i-- {
-		p := pts[i]
-		if !out.HasOutcomes && p.HasOutcomes {
-			out.Success, out.Failure, out.FailFast = p.Success, p.Failure, p.FailFast
-			out.HasOutcomes = true
+// epochAt is the epoch of a circuit's last outcome at or before t.
+func epochAt(c *evidence.Circuit, t int64) int {
+	epoch := 0
+	for i := range c.Outcomes {
+		if c.Outcomes[i].T > t {
+			break
 		}
-		if !out.HasTransitions && p.HasTransitions {
-			out.CO, out.OH, out.HO, out.HC = p.CO, p.OH, p.HO, p.HC
-			out.WindowRequests, out.WindowFailures = p.WindowRequests, p.WindowFailures
-			out.HasTransitions = true
-		}
+		epoch = c.Outcomes[i].Epoch
 	}
-	return out
+	return epoch
 }

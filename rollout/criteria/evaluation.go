@@ -50,7 +50,7 @@ func Evaluate(ev *evidence.Evidence, p Params, only []string) Evaluation {
 	e.Verdict = Worst(vs...)
 	for i := range ev.Tenants {
 		t := &ev.Tenants[i]
-		m := evidence.Coverage(ev.Nodes, ev.Gaps, t.Since, ev.At, ev.Interval)
+		m := ev.Coverage(t.Since)
 		if i == 0 || m.Hours < e.Coverage.MeasuredHours {
 			e.Coverage.MeasuredHours = m.Hours
 			e.Coverage.Gaps = append([]evidence.Gap{}, m.Gaps...)

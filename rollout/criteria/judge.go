@@ -115,7 +115,7 @@ func judgeOne(c Criterion, ev *evidence.Evidence, p Params) Finding {
 // prove runs the counterexamples of c against the very evidence it passed on.
 func prove(c Criterion, ev *evidence.Evidence, tenant int, p Params) (tried, survived []string) {
 	for _, ce := range c.Counterexamples(ev, &ev.Tenants[tenant], p) {
-		bad := ev.Clone()
+		bad := ev.Clone(tenant)
 		ce.Break(bad, tenant)
 		tried = append(tried, ce.Name)
 		if c.JudgeTenant(bad, &bad.Tenants[tenant], p).Verdict == Pass {
@@ -189,11 +189,15 @@ type readiness struct {
 // is the breaker enabled; do the metrics contradict themselves; are enough hours
 // measured, with enough outcomes (DESIGN.md §5, "Measured").
 func ready(ev *evidence.Evidence, t *evidence.Tenant, p Params) readiness {
-	r := readiness{measured: evidence.Coverage(ev.Nodes, ev.Gaps, t.Since, ev.At, ev.Interval)}
+	r := readiness{measured: ev.Coverage(t.Since)}
 	block := func(v Verdict, s State, summary, needs string, facts ...Fact) readiness {
 		r.blocked = &TenantFinding{Tenant: t.ID, Verdict: v, Basis: Measured, State: s,
 			Summary: summary, Needs: needs, Evidence: append([]Fact{}, facts...), Episodes: []EpisodeFinding{}}
 		return r
+	}
+	if p := ev.Dialect.Problems; len(p) > 0 {
+		return block(Unmeasurable, "", "which series are the router's is not known: "+p[0],
+			"a setting in the plan: see docs/prometheus.md", facts(p)...)
 	}
 	if len(t.Circuits) == 0 {
 		return block(Unmeasurable, "",
@@ -205,7 +209,7 @@ func ready(ev *evidence.Evidence, t *evidence.Tenant, p Params) readiness {
 			"no outcomes of tenant "+t.ID+" are exported",
 			"the series router_circuit_breaker_events_total with event_type success and failure")
 	}
-	if ev.Dialect == "documented" {
+	if ev.Dialect.Kind == evidence.Documented {
 		return block(Unmeasurable, "",
 			"state_transitions_total has a state label, not from and to: closes cannot be told from opens",
 			"transitions with from and to labels, as the router emits them")
@@ -251,10 +255,18 @@ func ready(ev *evidence.Evidence, t *evidence.Tenant, p Params) readiness {
 	return r
 }
 
+func facts(texts []string) []Fact {
+	var out []Fact
+	for _, t := range texts {
+		out = append(out, Fact{Text: t})
+	}
+	return out
+}
+
 func hasOutcomes(t *evidence.Tenant) bool {
 	for i := range t.Circuits {
-		for _, p := range t.Circuits[i].Points {
-			if p.HasOutcomes && p.Success+p.Failure > 0 {
+		for _, o := range t.Circuits[i].Outcomes {
+			if o.Success+o.Failure > 0 {
 				return true
 			}
 		}
@@ -262,19 +274,17 @@ func hasOutcomes(t *evidence.Tenant) bool {
 	return false
 }
 
-// lastOutcome is when an outcome was last counted in the bake, to within a point.
+// lastOutcome is when an outcome was last counted, to within a scrape or a step.
 func lastOutcome(t *evidence.Tenant) (last time.Time, ok bool) {
 	for i := range t.Circuits {
-		pts := t.Circuits[i].Points
-		prev := -1.0
-		for _, p := range pts {
-			if !p.HasOutcomes {
-				continue
+		all := t.Circuits[i].Outcomes
+		for j := len(all) - 1; j > 0; j-- {
+			if a, b := all[j-1], all[j]; a.Success+a.Failure != b.Success+b.Failure {
+				if b.At().After(last) {
+					last, ok = b.At(), true
+				}
+				break
 			}
-			if n := p.Success + p.Failure; prev >= 0 && n != prev && p.T.After(last) {
-				last, ok = p.T, true
-			}
-			prev = p.Success + p.Failure
 		}
 	}
 	return last, ok

@@ -35,10 +35,13 @@ func TestAGateThatCannotFailIsBroken(t *testing.T) {
 
 // Counterexamples get a copy: the evidence that was judged stays as it was read.
 func TestCounterexamplesDoNotTouchTheEvidence(t *testing.T) {
-	ev := &evidence.Evidence{Tenants: []evidence.Tenant{{ID: "t-acme", Circuits: []evidence.Circuit{{Points: []evidence.Point{{Success: 1}}}}}}}
-	spoil := Counterexample{"spoilt", func(ev *evidence.Evidence, k int) { ev.Tenants[k].Circuits[0].Points[0].Success = 9 }}
+	ev := &evidence.Evidence{Tenants: []evidence.Tenant{{ID: "t-acme", Circuits: []evidence.Circuit{{Outcomes: []evidence.Outcome{{Success: 1}}, Transitions: []evidence.Transition{{CO: 1}}}}}}}
+	spoil := Counterexample{"spoilt", func(ev *evidence.Evidence, k int) {
+		ev.Tenants[k].Circuits[0].Outcomes[0].Success = 9
+		ev.Tenants[k].Circuits[0].Transitions[0].CO = 9
+	}}
 	judgeOne(blind{[]Counterexample{spoil}}, ev, Params{Phase: 1, MinDays: 3})
-	if got := ev.Tenants[0].Circuits[0].Points[0].Success; got != 1 {
-		t.Errorf("the evidence was changed: %v", got)
+	if c := ev.Tenants[0].Circuits[0]; c.Outcomes[0].Success != 1 || c.Transitions[0].CO != 1 {
+		t.Errorf("the evidence was changed: %+v", c)
 	}
 }

@@ -24,7 +24,7 @@ func (Opens) JudgeTenant(ev *evidence.Evidence, t *evidence.Tenant, p Params) Te
 	for i := range t.Circuits {
 		c := &t.Circuits[i]
 		base := evidence.BaselineOf(c, t.Baseline)
-		for _, ep := range evidence.Episodes(c, t.Since, ev.At) {
+		for _, ep := range t.Episodes(c, ev.At, ev.Skew.Slack()) {
 			if ep.Shadow {
 				shadow++
 				continue

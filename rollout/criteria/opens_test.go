@@ -68,7 +68,7 @@ func TestOutageIsExpectedByRoute(t *testing.T) {
 			// Open and closed within one scrape: the window totals do not tell them
 			// apart, and twelve of two hundred are far from the configured rate.
 			c := w.circuit("t-acme", "openai", 200, flat(0.002))
-			add(&c, from(w), func(p *evidence.Point) { p.CO++; p.OH++; p.HC++; p.WindowRequests += 300; p.Failure += 12 })
+			add(&c, from(w), func(p point) { p.CO++; p.OH++; p.HC++; p.WindowRequests += 300; p.Failure += 12 })
 			return c
 		}},
 		{"probes", "probes", func(w *world) evidence.Circuit {
@@ -131,8 +131,8 @@ func TestOtherProvidersOutageIsNoExcuse(t *testing.T) {
 func TestShadowOpenIsNotTheRollouts(t *testing.T) {
 	w := newWorld(4)
 	c := w.circuit("t-acme", "openai", 60, flat(0.01))
-	add(&c, w.since.Add(-48*time.Hour), func(p *evidence.Point) { p.CO++; p.WindowRequests++; p.WindowFailures++ })
-	add(&c, w.since.Add(2*scrape), func(p *evidence.Point) { p.OH++; p.HC++ })
+	add(&c, w.since.Add(-48*time.Hour), func(p point) { p.CO++; p.WindowRequests++; p.WindowFailures++ })
+	add(&c, w.since.Add(2*scrape), func(p point) { p.OH++; p.HC++ })
 	w.tenant("t-acme", guide(), c)
 	f := finding(w.ev, "no-unexpected-opens")
 	if f.Verdict != criteria.Pass {
@@ -153,13 +153,13 @@ func TestNeverPassesWithoutEvidence(t *testing.T) {
 	}{
 		{"no circuits", criteria.Unmeasurable, func(w *world) { w.ev.Tenants[0].Circuits = nil }},
 		{"no tenants", criteria.Inconclusive, func(w *world) { w.ev.Tenants = nil }},
-		{"documented dialect", criteria.Unmeasurable, func(w *world) { w.ev.Dialect = "documented" }},
+		{"documented dialect", criteria.Unmeasurable, func(w *world) { w.ev.Dialect.Kind = evidence.Documented }},
 		{"disabled", criteria.Inconclusive, func(w *world) { w.ev.Tenants[0].Config.Enabled = false }},
 		{"one hour after enabling", criteria.Inconclusive, func(w *world) { w.ev.At = w.since.Add(time.Hour) }},
 		{"two days of gaps", criteria.Inconclusive, func(w *world) {
-			var kept []time.Time
+			var kept []int64
 			for _, s := range w.ev.Nodes[0].Scrapes {
-				if s.Before(w.since.Add(10*time.Hour)) || s.After(w.since.Add(58*time.Hour)) {
+				if s < w.since.Add(10*time.Hour).UnixMilli() || s > w.since.Add(58*time.Hour).UnixMilli() {
 					kept = append(kept, s)
 				}
 			}

@@ -21,9 +21,6 @@ const (
 const (
 	// maxGrow bounds how many scrapes the rate interval grows after the open.
 	maxGrow = 10
-	// minOutcomes and minFailures are the least a share is computed from.
-	minOutcomes = 20
-	minFailures = 5
 )
 
 // proof is the result of asking all routes about one open.
@@ -101,7 +98,7 @@ func (o open) judge() proof {
 	case !around.OK:
 		pr.undecided = true
 		pr.reason = "no outcomes were read around the open"
-	case o.base.Outcomes == 0 && around.Failure >= minFailures:
+	case o.base.Outcomes == 0 && around.Failure >= evidence.MinFailures:
 		pr.undecided = true
 		pr.reason += "; no baseline to hold that against"
 	case o.ev.At.Sub(o.ep.Opened.To) < maxGrow*o.step() && o.ep.Closed == nil:
@@ -139,7 +136,7 @@ func (o open) rate() (string, bool) {
 		}
 		d := o.c.Delta(from, to)
 		n := d.Success + d.Failure
-		if !d.OK || n < minOutcomes || d.Failure < minFailures || d.Failure/n < thr {
+		if !d.OK || n < evidence.MinOutcomes || d.Failure < evidence.MinFailures || d.Failure/n < thr {
 			continue
 		}
 		// A threshold near the everyday error rate proves nothing by being reached.
@@ -175,7 +172,7 @@ func (o open) tail() (string, bool) {
 	}
 	d := o.c.Delta(o.ep.Opened.From.Add(-o.step()), o.ep.Opened.To.Add(o.step()))
 	n := d.Success + d.Failure
-	if !d.OK || d.Failure < minFailures {
+	if !d.OK || d.Failure < evidence.MinFailures {
 		return "", false
 	}
 	p := o.base.Tail(d.Failure, n)
@@ -202,96 +199,16 @@ func (o open) probes() (string, bool) {
 // others: the provider failed for other tenants at the same time.
 func (o open) others() (string, bool) {
 	s := o.peers(o.ep.Opened.From.Add(-o.step()), o.ep.Opened.To.Add(o.step()))
-	if !s.failing(o.alpha) {
+	if !s.Failing(o.alpha) {
 		return "", false
 	}
 	return fmt.Sprintf("%s failed for %d other tenants then too: %.0f of %.0f outcomes",
-		o.c.Provider, s.failingTenants, s.f, s.n), true
+		o.c.Provider, s.FailingTenants, s.Failed, s.Outcomes), true
 }
 
-// share is what other tenants saw of a provider in an interval.
-type share struct {
-	n, f           float64
-	base           evidence.Baseline
-	failingTenants int
-}
-
-// failing: n ≥ 20, f ≥ 5, and half of them or more than the baseline explains.
-func (s share) failing(alpha float64) bool {
-	if s.n < minOutcomes || s.f < minFailures {
-		return false
-	}
-	return s.f/s.n >= 0.5 || s.base.Outcomes > 0 && s.base.Tail(s.f, s.n) < alpha
-}
-
-// healthy: enough outcomes, and they look like the baseline.
-func (s share) healthy(alpha float64) bool {
-	return s.n >= minOutcomes && !s.failing(alpha)
-}
-
-// seen is one circuit of another tenant in an interval.
-type seen struct {
-	c      *evidence.Circuit
-	before evidence.Interval
-	bin    time.Duration
-	n      float64
-}
-
-// peers sums the outcomes of every other tenant on the same provider.
-func (o open) peers(from, to time.Time) share {
-	var s share
-	var all []seen
-	tenants := map[string]bool{}
-	add := func(c *evidence.Circuit, before evidence.Interval, bin time.Duration) {
-		if c.Provider != o.c.Provider || c.Tenant == o.t.ID {
-			return
-		}
-		d := c.Delta(from, to)
-		n := d.Success + d.Failure
-		if !d.OK || n == 0 {
-			return
-		}
-		s.n += n
-		s.f += d.Failure
-		if d.Failure > 0 {
-			tenants[c.Tenant] = true
-		}
-		all = append(all, seen{c, before, bin, n})
-	}
-	for i := range o.ev.Others {
-		add(&o.ev.Others[i], o.t.Baseline, time.Hour) // read hourly, so that a fleet can be
-	}
-	for i := range o.ev.Tenants {
-		for j := range o.ev.Tenants[i].Circuits {
-			add(&o.ev.Tenants[i].Circuits[j], o.ev.Tenants[i].Baseline, 5*time.Minute)
-		}
-	}
-	s.failingTenants = len(tenants)
-	if s.n >= minOutcomes && s.f >= minFailures && s.f/s.n < 0.5 {
-		s.base = pooled(all) // only here does a baseline decide
-	}
-	return s
-}
-
-// pooled is one baseline for several circuits, weighted by who was seen.
-func pooled(all []seen) evidence.Baseline {
-	var sum evidence.Baseline
-	var weight float64
-	for _, x := range all {
-		b := evidence.BaselineIn(x.c, x.before, x.bin)
-		if b.Outcomes == 0 {
-			continue
-		}
-		sum.PUp += x.n * b.PUp
-		sum.Rho += x.n * b.Rho
-		sum.P += x.n * b.P
-		sum.Outcomes += b.Outcomes
-		weight += x.n
-	}
-	if weight > 0 {
-		sum.PUp, sum.Rho, sum.P = sum.PUp/weight, sum.Rho/weight, sum.P/weight
-	}
-	return sum
+// peers is what every other tenant saw of the provider.
+func (o open) peers(from, to time.Time) evidence.Share {
+	return o.ev.Seen(o.c.Provider, o.t.ID, o.t.Baseline, from, to)
 }
 
 // small prints a probability or a rare count without pretending to digits.

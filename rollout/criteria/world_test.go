@@ -26,12 +26,12 @@ func newWorld(days int) *world {
 	w := &world{rng: rand.New(rand.NewPCG(7, 9)), start: start}
 	w.since = start.Add(7 * 24 * time.Hour)
 	w.at = w.since.Add(time.Duration(days) * 24 * time.Hour)
-	w.ev = &evidence.Evidence{At: w.at, Interval: scrape, Dialect: "emitted", Present: []string{"router_circuit_breaker_events_total"}}
-	var scrapes []time.Time
+	w.ev = &evidence.Evidence{At: w.at, Interval: scrape, Dialect: evidence.Dialect{Kind: evidence.Emitted}, Present: []string{"router_circuit_breaker_events_total"}}
+	var scrapes []int64
 	for t := start; !t.After(w.at); t = t.Add(scrape) {
-		scrapes = append(scrapes, t)
+		scrapes = append(scrapes, t.UnixMilli())
 	}
-	w.ev.Nodes = []evidence.Node{{Name: "router/node-1:9001", Scrapes: scrapes}}
+	w.ev.Nodes = []evidence.Node{{Name: "router/node-1:9001", Scrapes: scrapes, First: scrapes[0], Last: scrapes[len(scrapes)-1]}}
 	w.ev.Windows = []evidence.Interval{{From: w.since, To: w.at}}
 	return w
 }
@@ -53,7 +53,8 @@ func (w *world) circuit(tenant, provider string, perMinute float64, errors func(
 				s++
 			}
 		}
-		c.Points = append(c.Points, evidence.Point{T: t, HasOutcomes: true, HasTransitions: true, Success: s, Failure: f})
+		c.Outcomes = append(c.Outcomes, evidence.Outcome{T: t.UnixMilli(), Success: s, Failure: f})
+		c.Transitions = append(c.Transitions, evidence.Transition{T: t.UnixMilli()})
 	}
 	return c
 }
@@ -84,11 +85,17 @@ func (w *world) tenant(id string, cfg evidence.Config, cs ...evidence.Circuit) {
 	sort.Slice(w.ev.Tenants, func(i, j int) bool { return w.ev.Tenants[i].ID < w.ev.Tenants[j].ID })
 }
 
+// point is all that c has counted at one scrape: a world reads every one.
+type point struct {
+	*evidence.Outcome
+	*evidence.Transition
+}
+
 // add adds d to every point of c from t on.
-func add(c *evidence.Circuit, t time.Time, d func(*evidence.Point)) {
-	for i := range c.Points {
-		if !c.Points[i].T.Before(t) {
-			d(&c.Points[i])
+func add(c *evidence.Circuit, t time.Time, d func(point)) {
+	for i := range c.Outcomes {
+		if c.Outcomes[i].T >= t.UnixMilli() {
+			d(point{&c.Outcomes[i], &c.Transitions[i]})
 		}
 	}
 }
@@ -96,15 +103,15 @@ func add(c *evidence.Circuit, t time.Time, d func(*evidence.Point)) {
 // open plants an open at t, on wf failures of wr outcomes in the window, which
 // closes after the given time; closes == 0 leaves it open.
 func open(c *evidence.Circuit, t time.Time, wr, wf float64, closes time.Duration, reopens int) {
-	add(c, t, func(p *evidence.Point) { p.CO++; p.WindowRequests += wr; p.WindowFailures += wf; p.Failure += wf })
+	add(c, t, func(p point) { p.CO++; p.WindowRequests += wr; p.WindowFailures += wf; p.Failure += wf })
 	for i := range reopens {
 		at := t.Add(time.Duration(i+1) * scrape)
-		add(c, at, func(p *evidence.Point) { p.OH++; p.HO++; p.Failure++; p.FailFast += 20 })
+		add(c, at, func(p point) { p.OH++; p.HO++; p.Failure++; p.FailFast += 20 })
 	}
 	if closes == 0 {
 		return
 	}
-	add(c, t.Add(closes), func(p *evidence.Point) { p.OH++; p.HC++; p.Success += 2 })
+	add(c, t.Add(closes), func(p point) { p.OH++; p.HC++; p.Success += 2 })
 }
 
 func params() criteria.Params { return criteria.Params{Phase: 1, MinDays: 3, MinOutcomesPerDay: 100} }

@@ -23,13 +23,9 @@ const (
 )
 
 // BaselineOf computes the baseline of a circuit over an interval, from bins of
-// five minutes.
-func BaselineOf(c *Circuit, i Interval) Baseline { return BaselineIn(c, i, baselineBin) }
-
-// BaselineIn is BaselineOf with bins of another width, for circuits that were
-// read in coarser steps.
-func BaselineIn(c *Circuit, i Interval, width time.Duration) Baseline {
-	bins := c.Bins(i.From, i.To, width)
+// five minutes, or of the circuit's step where that is wider.
+func BaselineOf(c *Circuit, i Interval) Baseline {
+	bins := c.Bins(i.From, i.To, baselineBin)
 	b := baselineOf(bins)
 	if b.Outcomes == 0 {
 		return b

@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 	"sort"
+	"strings"
 	"time"
 )
 
@@ -21,23 +22,24 @@ type Measured struct {
 // measuredShare is the share of expected scrapes that makes an hour count.
 const measuredShare = 0.9
 
-// Coverage finds the measured hours of [since, at] (DESIGN.md §5, "Measured").
-// The newest scrape is left out: its neighbours may not be written yet. Without
-// nodes, or without a known interval, nothing is measured.
-func Coverage(nodes []Node, gaps []Gap, since, at time.Time, interval time.Duration) Measured {
+// Coverage finds the measured hours of [since, At] (DESIGN.md §5, "Measured"). The
+// newest scrape is left out: its neighbours may not be written yet. Without nodes,
+// or without a known interval, nothing is measured.
+func (e *Evidence) Coverage(since time.Time) Measured {
 	var m Measured
-	// A node that was retired before the bake owes it no scrapes.
-	nodes = slices.DeleteFunc(slices.Clone(nodes), func(n Node) bool {
-		return len(n.Scrapes) > 0 && n.Scrapes[len(n.Scrapes)-1].Before(since)
-	})
-	if interval <= 0 || len(nodes) == 0 {
+	at, interval := e.At, e.Interval
+	if interval <= 0 || len(e.Nodes) == 0 {
 		if at.After(since) {
 			m.Gaps = append(m.Gaps, Gap{Interval: Interval{since, at}, Reason: "no scrape of the router was found"})
 		}
 		return m
 	}
+	owed := make([]Interval, len(e.Nodes))
+	for i := range e.Nodes {
+		owed[i] = e.owes(i, since)
+	}
 	// An interval longer than an hour can never fill one.
-	expected := math.Ceil(measuredShare*float64(time.Hour)/float64(interval) - 1e-9)
+	expected := max(math.Ceil(measuredShare*float64(time.Hour)/float64(interval)-1e-9), 1)
 	miss := func(from, to time.Time, node, why string) {
 		if n := len(m.Gaps) - 1; n >= 0 && m.Gaps[n].To.Equal(from) && m.Gaps[n].Reason == why && m.Gaps[n].Node == node {
 			m.Gaps[n].To = to
@@ -47,18 +49,79 @@ func Coverage(nodes []Node, gaps []Gap, since, at time.Time, interval time.Durat
 	}
 	for from := since; !from.Add(time.Hour).After(at); from = from.Add(time.Hour) {
 		to := from.Add(time.Hour)
-		if i := slices.IndexFunc(gaps, func(g Gap) bool { return g.From.Before(to) && g.To.After(from) }); i >= 0 {
-			miss(from, to, gaps[i].Node, gaps[i].Reason)
+		if i := slices.IndexFunc(e.Gaps, func(g Gap) bool { return g.From.Before(to) && g.To.After(from) }); i >= 0 {
+			miss(from, to, e.Gaps[i].Node, e.Gaps[i].Reason)
 			continue
 		}
-		if i := slices.IndexFunc(nodes, func(n Node) bool { return float64(scrapesIn(n, from, to)) < max(expected, 1) }); i >= 0 {
-			miss(from, to, nodes[i].Name, "scrapes are missing")
-			continue
+		seen, lacking := 0, -1
+		for i := range e.Nodes {
+			n := float64(scrapesIn(e.Nodes[i], from, to))
+			whole := !owed[i].From.After(from) && !owed[i].To.Before(to)
+			switch {
+			case n >= expected:
+				seen++
+			case whole || n > 0 && !e.partOf(owed[i], from, to, n, expected):
+				lacking = i
+			}
 		}
-		m.Measured = append(m.Measured, from)
+		switch {
+		case lacking >= 0:
+			miss(from, to, e.Nodes[lacking].Name, "scrapes are missing")
+		case seen == 0:
+			miss(from, to, "", "no node of the router was scraped")
+		default:
+			m.Measured = append(m.Measured, from)
+		}
 	}
 	m.Hours = len(m.Measured)
 	return m
+}
+
+// partOf reports whether n scrapes are enough for the part of an hour in which a
+// node that came or went was there.
+func (e *Evidence) partOf(owed Interval, from, to time.Time, n, expected float64) bool {
+	if owed.From.After(from) {
+		from = owed.From
+	}
+	if owed.To.Before(to) {
+		to = owed.To
+	}
+	return n+2 >= expected*to.Sub(from).Hours()
+}
+
+// successor is how soon after a node has gone another of its job must have come
+// for the one to have been replaced: a deployment that rolls.
+const successor = 30 * time.Minute
+
+// owes is the time in which a node owes scrapes. One that is no longer a target
+// owes them all the same, unless it left before the bake, or with another in its
+// place: that nobody looks at it any more is no evidence that it is gone.
+func (e *Evidence) owes(i int, since time.Time) Interval {
+	n := &e.Nodes[i]
+	o := Interval{From: Instant(n.First), To: Instant(n.Last)}
+	if n.Older || n.First == 0 {
+		o.From = time.Time{}
+	}
+	if n.Last == 0 {
+		o.To = e.At
+		return o
+	}
+	if e.Elastic || o.To.Before(since) {
+		return o
+	}
+	for j := range e.Nodes {
+		d := Instant(e.Nodes[j].First).Sub(o.To)
+		if j != i && e.Nodes[j].First > n.First && jobOf(e.Nodes[j].Name) == jobOf(n.Name) && d.Abs() <= successor {
+			return o
+		}
+	}
+	o.To = e.At
+	return o
+}
+
+func jobOf(node string) string {
+	job, _, _ := strings.Cut(node, "/")
+	return job
 }
 
 // scrapesIn counts the scrapes in (from, to], without the newest of all.
@@ -68,7 +131,7 @@ func scrapesIn(n Node, from, to time.Time) int {
 		usable = usable[:len(usable)-1]
 	}
 	after := func(t time.Time) int {
-		return sort.Search(len(usable), func(i int) bool { return usable[i].After(t) })
+		return sort.Search(len(usable), func(i int) bool { return usable[i] > t.UnixMilli() })
 	}
 	return after(to) - after(from)
 }
@@ -95,105 +158,4 @@ func (t *Tenant) Blocks(m Measured) []Block {
 		blocks = append(blocks, b)
 	}
 	return blocks
-}
-
-// Contradiction is something the router cannot have done.
-type Contradiction struct {
-	At   time.Time
-	Text string
-}
-
-// Contradictions holds a circuit's counters of the bake against each other
-// (JUDGING.md, "Are the metrics accurate?"), with one scrape of slack: each
-// finding must stand at two consecutive points.
-func Contradictions(c *Circuit, cfg Config, since time.Time, interval time.Duration) []Contradiction {
-	var out []Contradiction
-	bad := 0
-	var prev, last *Point // any earlier point; the last with outcomes
-	quietClosed := 0
-	for i := range c.Points {
-		p := &c.Points[i]
-		if p.T.Before(since) || !p.HasTransitions {
-			continue
-		}
-		ok := sane(p)
-		if !ok {
-			bad++
-		} else {
-			bad = 0
-		}
-		if bad == 2 {
-			out = append(out, Contradiction{p.T, "the transitions do not chain: the totals give no single state"})
-		}
-		if prev != nil && prev.Epoch == p.Epoch && p.CO > prev.CO && !windowGrows(c, i, prev.WindowRequests) {
-			out = append(out, Contradiction{p.T, "a closed to open transition without growth of window_requests_total"})
-		}
-		prev = p
-	}
-	for i := range c.Points {
-		p := &c.Points[i]
-		if p.T.Before(since) || !p.HasOutcomes {
-			continue
-		}
-		if last != nil && last.Epoch == p.Epoch {
-			if p.FailFast > last.FailFast && closedAround(c, last.T.Add(-interval), p.T.Add(interval)) {
-				if quietClosed++; quietClosed == 1 {
-					out = append(out, Contradiction{p.T, "fail_fast was counted while the transitions say closed"})
-				}
-			}
-			span := p.T.Sub(last.T)
-			f, s := p.Failure-last.Failure, p.Success-last.Success
-			if interval > 0 && span <= interval*3/2 && cfg.FailureThreshold > 0 &&
-				f > float64(cfg.FailureThreshold-1)*(s+1) && f > float64(cfg.FailureThreshold) &&
-				closedAround(c, last.T.Add(-interval), p.T.Add(interval)) {
-				out = append(out, Contradiction{p.T, "more failures in a closed scrape than this config can leave closed, and no open"})
-			}
-		}
-		last = p
-	}
-	return out
-}
-
-// windowGrows: window_requests_total grew at point i or at the transition point
-// after it, since a scrape may fall between the two emissions. A deployment that
-// exports no window totals at all contradicts nothing.
-func windowGrows(c *Circuit, i int, before float64) bool {
-	slack := 1
-	for j := i; j < len(c.Points) && slack >= 0; j++ {
-		p := &c.Points[j]
-		if !p.HasTransitions {
-			continue
-		}
-		if p.Epoch != c.Points[i].Epoch || p.WindowRequests > before {
-			return true
-		}
-		slack--
-	}
-	last := c.Points[len(c.Points)-1]
-	return last.WindowRequests == 0 && before == 0 || slack >= 0
-}
-
-// sane: exactly one of C, O, H is 1 and each is 0 or 1.
-func sane(p *Point) bool {
-	o, h := p.CO+p.HO-p.OH, p.OH-p.HO-p.HC
-	cl := 1 - p.CO + p.HC
-	one := func(x float64) bool { return x > -0.5 && x < 1.5 }
-	return one(o) && one(h) && one(cl) && math.Abs(o+h+cl-1) < 0.5
-}
-
-// closedAround: the circuit was closed at from, and no transition was counted
-// until to, both within transition points that surround the interval.
-func closedAround(c *Circuit, from, to time.Time) bool {
-	d := c.Delta(from, to)
-	if d.CO+d.OH+d.HO+d.HC > 0 {
-		return false
-	}
-	i := sort.Search(len(c.Points), func(i int) bool { return c.Points[i].T.After(to) }) - 1
-	for ; i >= 0; i-- {
-		if p := &c.Points[i]; p.HasTransitions {
-			open, ok := state(p)
-			return ok && !open
-		}
-	}
-	return true // no transition series at all: closed since the start
 }

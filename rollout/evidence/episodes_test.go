@@ -14,7 +14,8 @@ import (
 // truth records what the twin really did.
 type truth struct {
 	now           time.Time
-	p             evidence.Point
+	o             evidence.Outcome
+	x             evidence.Transition
 	opens, closes []time.Time
 }
 
@@ -24,18 +25,27 @@ func (h *truth) Emit(_ breaker.Key, m breaker.Metric) {
 	case "router_circuit_breaker_state_transitions_total":
 		switch m.Labels[0].Value + ">" + m.Labels[1].Value {
 		case "closed>open":
-			h.p.CO++
+			h.x.CO++
 			h.opens = append(h.opens, h.now)
 		case "open>half_open":
-			h.p.OH++
+			h.x.OH++
 		case "half_open>open":
-			h.p.HO++
+			h.x.HO++
 		case "half_open>closed":
-			h.p.HC++
+			h.x.HC++
 			h.closes = append(h.closes, h.now)
 		}
 	case "router_circuit_breaker_window_requests_total":
-		h.p.WindowRequests += m.Value
+		h.x.WindowRequests += m.Value
+	case "router_circuit_breaker_events_total":
+		switch m.Labels[0].Value {
+		case "success":
+			h.o.Success += m.Value
+		case "failure":
+			h.o.Failure += m.Value
+		case "fail_fast":
+			h.o.FailFast += m.Value
+		}
 	}
 }
 
@@ -52,9 +62,9 @@ func TestEpisodesContainTheTruth(t *testing.T) {
 		reg.Configure(k, cfg, start.UnixMilli())
 		c := evidence.Circuit{}
 		scrape := func() {
-			p := h.p
-			p.T, p.HasTransitions, p.HasOutcomes = h.now, true, true
-			c.Points = append(c.Points, p)
+			h.o.T, h.x.T = h.now.UnixMilli(), h.now.UnixMilli()
+			c.Outcomes = append(c.Outcomes, h.o)
+			c.Transitions = append(c.Transitions, h.x)
 		}
 		scrape()
 		for range rapid.IntRange(20, 300).Draw(t, "steps") {
@@ -70,7 +80,7 @@ func TestEpisodesContainTheTruth(t *testing.T) {
 			case 3:
 				reg.Allow(k, ms)
 			default:
-				if last := c.Points[len(c.Points)-1].T; h.now.After(last) {
+				if last := c.Outcomes[len(c.Outcomes)-1].At(); h.now.After(last) {
 					scrape()
 				}
 			}
@@ -100,7 +110,7 @@ func TestEpisodesContainTheTruth(t *testing.T) {
 		if closed != len(h.closes) {
 			t.Fatalf("%d closes found, the twin closed %d times", closed, len(h.closes))
 		}
-		if found := evidence.Contradictions(&c, evidence.Config{FailureThreshold: 5}, start, 0); len(found) > 0 {
+		if found := evidence.Contradictions(&c, evidence.Config{FailureThreshold: 5, SuccessThreshold: 2}, start, 4*time.Second); len(found) > 0 {
 			t.Fatalf("the twin's own history contradicts itself: %+v", found)
 		}
 	})
@@ -142,7 +152,7 @@ func TestBaselineDropsAnOutage(t *testing.T) {
 		} else {
 			s, f = s+297, f+3
 		}
-		c.Points = append(c.Points, evidence.Point{T: start.Add(time.Duration(i) * 5 * time.Minute), HasOutcomes: true, Success: s, Failure: f})
+		c.Outcomes = append(c.Outcomes, evidence.Outcome{T: start.Add(time.Duration(i) * 5 * time.Minute).UnixMilli(), Success: s, Failure: f})
 	}
 	b := evidence.BaselineOf(&c, evidence.Interval{From: start, To: start.Add(2000 * 5 * time.Minute)})
 	if b.P > 0.011 || b.P < 0.009 || b.PUp <= b.P {

@@ -2,14 +2,19 @@
 // nothing: what is missing becomes a gap or an absent circuit, never a zero that
 // nobody counted. How Prometheus is reached is promquery's; what follows from the
 // evidence is rollout/evidence's and rollout/criteria's.
+//
+// A fixed number of questions is asked for any number of tenants (JUDGING.md,
+// "Asking Prometheus"). Outcome counters are read in coarse steps, transitions in
+// two stages: the server says in which stretches which series changed, appeared or
+// lacked a scrape, and only those are read at every scrape, together with the
+// outcomes near what changed.
 package gather
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cbops/cbops/promquery"
@@ -18,12 +23,12 @@ import (
 
 // Source answers queries; *promquery.Client is one.
 type Source interface {
-	// Raw returns the samples of a selector in [from, to].
-	Raw(ctx context.Context, selector string, from, to time.Time) (promquery.Answer, error)
-	// Range evaluates an expression at steps.
-	Range(ctx context.Context, expr string, from, to time.Time, step time.Duration) (promquery.Answer, error)
-	// Instant evaluates an expression at an instant.
-	Instant(ctx context.Context, expr string, at time.Time) (promquery.Answer, error)
+	// Raw gives the samples of a selector in [From, To] to visit.
+	Raw(ctx context.Context, q promquery.Query, visit promquery.Visit) (promquery.Answer, error)
+	// Range evaluates at From, From+Step, … up to To.
+	Range(ctx context.Context, q promquery.Query, visit promquery.Visit) (promquery.Answer, error)
+	// Instant evaluates at To.
+	Instant(ctx context.Context, q promquery.Query, visit promquery.Visit) (promquery.Answer, error)
 }
 
 // TenantRequest is one tenant to be judged.
@@ -39,61 +44,132 @@ type Request struct {
 	At      time.Time
 	// Baseline is the length of the time before Since that stands for "before".
 	Baseline time.Duration
+	// Dialect says under which names to look; DialectProblems what could not be
+	// decided: it forbids every pass.
+	Dialect         promquery.Dialect
+	DialectProblems []promquery.Problem
+	// Elastic says that router nodes come and go with the load.
+	Elastic bool
+	// Skew is how far the server's clock is from that of cbops.
+	Skew evidence.Skew
+	// Resets are resets by remote call that are known; metrics do not show them.
+	Resets []Reset
+	// Limits bound what is read; the zero value is for a large fleet.
+	Limits Limits
 	// Progress is told what is being read; may be nil.
 	Progress func(string)
 }
 
-const (
-	breakerPrefix = "router_circuit_breaker_"
-	events        = breakerPrefix + "events_total"
-	transitions   = breakerPrefix + "state_transitions_total"
-	windowTotals  = breakerPrefix + "window_(requests|failures)_total"
+// Reset is a circuit that a remote call closed.
+type Reset struct {
+	// Node may be "": then on every node.
+	Node, Tenant, Provider string
+	At                     time.Time
+}
 
-	// coarse is the step of outcomes away from transitions; near is how far raw
-	// samples are read around one.
-	coarse = 5 * time.Minute
-	near   = 20 * time.Minute
+// Limits bound what one run reads and keeps.
+type Limits struct {
+	// Points is how many outcome samples the coarse reading may take; the step is
+	// chosen by it. 0 for six million, some 200 MiB.
+	Points int
+	// Others is how many tenants that are not judged are read; 0 for 300.
+	Others int
+	// Windows is how many stretches are read at every scrape around what changed;
+	// 0 for 64. Stretches near each other are read as one to keep it.
+	Windows int
+}
+
+const (
+	// near is how far raw samples are read around a transition.
+	near = 20 * time.Minute
 	// longest bounds how much of one episode is read of other tenants.
 	longest = 6 * time.Hour
 	// margin is read before the baseline, so that its first bin has a start.
 	margin = 10 * time.Minute
+	// lookback is for how long a server repeats the last value of a series that is
+	// gone and was not marked stale.
+	lookback = 5 * time.Minute
 )
 
 // gatherer is one run of Gather.
 type gatherer struct {
 	src Source
 	req Request
+	d   promquery.Dialect
 	ev  *evidence.Evidence
-	// from is where reading begins: the earliest baseline.
+	// from is where reading begins: before the earliest baseline.
 	from time.Time
-	// nodes by name, with the scrapes as milliseconds for look-up.
-	scrapes map[string][]time.Time
+	// judged are the ids of the judged tenants, sorted.
+	judged []string
+	nodes  nodes
 }
 
 // Gather reads all that the criteria may look at. The number of queries does not
 // depend on the number of tenants. An error means that there is no answer at all.
 func Gather(ctx context.Context, src Source, req Request) (*evidence.Evidence, error) {
-	g := &gatherer{src: src, req: req, scrapes: map[string][]time.Time{}, ev: &evidence.Evidence{
+	g := newGatherer(src, req)
+	if len(req.Tenants) == 0 {
+		return g.ev, nil
+	}
+	j := g.newRecords()
+	for _, step := range []struct {
+		name string
+		run  func(context.Context, *records) error
+	}{
+		{"outcomes", g.readOutcomes}, {"scrapes", g.readScrapes}, {"transitions", g.readTransitions}, {"outcomes near transitions", g.readNear},
+	} {
+		g.progress("reading %s", step.name)
+		if err := step.run(ctx, j); err != nil {
+			return nil, fmt.Errorf("reading %s: %w", step.name, err)
+		}
+	}
+	g.tenants(j)
+	g.progress("reading other tenants")
+	if err := g.readOthers(ctx); err != nil {
+		return nil, fmt.Errorf("reading other tenants: %w", err)
+	}
+	g.sortGaps()
+	return g.ev, nil
+}
+
+func newGatherer(src Source, req Request) *gatherer {
+	if req.Limits.Points <= 0 {
+		req.Limits.Points = 6_000_000
+	}
+	if req.Limits.Others <= 0 {
+		req.Limits.Others = 300
+	}
+	if req.Limits.Windows <= 0 {
+		req.Limits.Windows = 64
+	}
+	g := &gatherer{src: src, req: req, d: req.Dialect, ev: &evidence.Evidence{
 		At: req.At.UTC(), Tenants: []evidence.Tenant{}, Others: []evidence.Circuit{}, Windows: []evidence.Interval{},
-		Nodes: []evidence.Node{}, Present: []string{}, Queries: []evidence.Query{}, Gaps: []evidence.Gap{},
+		Nodes: []evidence.Node{}, Doubles: []evidence.Double{}, Present: []string{}, Queries: []evidence.Query{}, Gaps: []evidence.Gap{},
+		Elastic: req.Elastic, Skew: req.Skew, Dialect: DialectOf(req.Dialect, req.DialectProblems),
 	}}
 	for i, t := range req.Tenants {
 		if b := t.Since.Add(-req.Baseline); i == 0 || b.Before(g.from) {
 			g.from = b
 		}
+		g.judged = append(g.judged, t.ID)
 	}
-	for _, step := range []struct {
-		name string
-		run  func(context.Context) error
-	}{
-		{"scrapes", g.readScrapes}, {"circuits", g.readCircuits}, {"other tenants", g.readOthers},
-	} {
-		g.progress("reading %s", step.name)
-		if err := step.run(ctx); err != nil {
-			return nil, fmt.Errorf("reading %s: %w", step.name, err)
+	g.from = g.from.Add(-margin)
+	slices.Sort(g.judged)
+	g.judged = slices.Compact(g.judged)
+	return g
+}
+
+// DialectOf is what evidence keeps of a dialect.
+func DialectOf(d promquery.Dialect, problems []promquery.Problem) evidence.Dialect {
+	out := evidence.Dialect{Kind: d.Kind, Renames: append([]string{}, d.Renames...), Aggregated: d.Aggregated, Problems: []string{}}
+	for _, p := range problems {
+		text := p.Text
+		if p.Setting != "" {
+			text += "; set " + p.Setting + " in the plan"
 		}
+		out.Problems = append(out.Problems, text)
 	}
-	return g.ev, nil
+	return out
 }
 
 func (g *gatherer) progress(format string, args ...any) {
@@ -102,172 +178,58 @@ func (g *gatherer) progress(format string, args ...any) {
 	}
 }
 
-// raw asks for raw samples and keeps the books: the query, its size, and a gap
-// for every warning, since a warned answer may be partial.
-func (g *gatherer) raw(ctx context.Context, name, selector string, from, to time.Time) ([]promquery.Series, error) {
-	a, err := g.src.Raw(ctx, selector, from, to)
-	return g.keep(name, selector, from, to, 0, a, err)
-}
+// ask is how a question is put: Raw, Range or Instant.
+type ask func(ctx context.Context, q promquery.Query, visit promquery.Visit) (promquery.Answer, error)
 
-func (g *gatherer) ranged(ctx context.Context, name, expr string, from, to time.Time, step time.Duration) ([]promquery.Series, error) {
-	a, err := g.src.Range(ctx, expr, from, to, step)
-	return g.keep(name, expr, from, to, step, a, err)
-}
-
-func (g *gatherer) keep(name, expr string, from, to time.Time, step time.Duration, a promquery.Answer, err error) ([]promquery.Series, error) {
+// read puts a question and keeps the books: the query, its size, and a gap for
+// every warning over the time that it is about, since a warned answer may be
+// partial.
+func (g *gatherer) read(ctx context.Context, how ask, q promquery.Query, visit promquery.Visit) error {
+	a, err := how(ctx, q, visit)
 	if err != nil {
-		return nil, fmt.Errorf("query %s: %w", name, err)
+		return fmt.Errorf("query %s: %w", q.Name, err)
 	}
-	g.ev.Queries = append(g.ev.Queries, evidence.Query{Name: name, Expr: expr, From: from.UTC(), To: to.UTC(), Step: step,
-		Series: len(a.Series), Samples: a.Samples, Bytes: a.Bytes, Server: a.Server, Warnings: append([]string{}, a.Warnings...)})
-	for _, w := range a.Warnings {
-		g.ev.Gaps = append(g.ev.Gaps, evidence.Gap{Interval: evidence.Interval{From: from.UTC(), To: to.UTC()}, Reason: "the server warned: " + w})
-	}
-	return a.Series, nil
-}
-
-func nodeOf(labels map[string]string) string { return labels["job"] + "/" + labels["instance"] }
-
-// readScrapes finds the router's nodes and when each was scraped.
-func (g *gatherer) readScrapes(ctx context.Context) error {
-	found, err := g.ranged(ctx, "nodes", "count by (job, instance) ("+events+")", align(g.from, coarse), g.req.At, coarse)
-	if err != nil {
-		return err
-	}
-	if len(found) == 0 {
-		return nil
-	}
-	var jobs, instances []string
-	for _, s := range found {
-		jobs = append(jobs, s.Labels["job"])
-		instances = append(instances, s.Labels["instance"])
-	}
-	up, err := g.raw(ctx, "up", "up{"+promquery.Matcher("job", unique(jobs)...)+", "+promquery.Matcher("instance", unique(instances)...)+"}",
-		g.from.Add(-margin), g.req.At)
-	if err != nil {
-		return err
-	}
-	for _, s := range up {
-		name := nodeOf(s.Labels)
-		for _, x := range s.Samples {
-			if x.V == 1 {
-				g.scrapes[name] = append(g.scrapes[name], x.T.UTC())
-			}
-		}
-	}
-	if err := g.scrapesWithoutUp(ctx, found); err != nil {
-		return err
-	}
-	for _, s := range found {
-		name := nodeOf(s.Labels)
-		times := g.scrapes[name]
-		slices.SortFunc(times, time.Time.Compare)
-		times = slices.CompactFunc(times, time.Time.Equal) // two targets may share job and instance
-		g.scrapes[name] = times
-		if !slices.ContainsFunc(g.ev.Nodes, func(n evidence.Node) bool { return n.Name == name }) {
-			g.ev.Nodes = append(g.ev.Nodes, evidence.Node{Name: name, Scrapes: times, Restarts: []time.Time{}})
-		}
-	}
-	slices.SortFunc(g.ev.Nodes, func(a, b evidence.Node) int { return cmp.Compare(a.Name, b.Name) })
-	g.ev.Interval = interval(g.ev.Nodes)
+	g.ev.Queries = append(g.ev.Queries, QueryOf(a))
+	g.warn(a)
 	return nil
 }
 
-// scrapesWithoutUp takes the samples of a node's own series for its scrapes where
-// the server has no up series for it: a sample is proof of a scrape, its absence
-// is none.
-func (g *gatherer) scrapesWithoutUp(ctx context.Context, found []promquery.Series) error {
-	missing := map[string]bool{}
-	for _, s := range found {
-		if name := nodeOf(s.Labels); len(g.scrapes[name]) == 0 {
-			missing[name] = true
-		}
-	}
-	if len(missing) == 0 {
-		return nil
-	}
-	var ids []string
-	for _, t := range g.req.Tenants {
-		ids = append(ids, t.ID)
-	}
-	series, err := g.raw(ctx, "scrapes, without up", events+"{"+promquery.Matcher("tenant_id", unique(ids)...)+"}",
-		g.from.Add(-margin), g.req.At)
-	if err != nil {
-		return err
-	}
-	for _, s := range series {
-		if name := nodeOf(s.Labels); missing[name] {
-			for _, x := range s.Samples {
-				g.scrapes[name] = append(g.scrapes[name], x.T.UTC())
-			}
-		}
-	}
-	return nil
+// QueryOf is the record that evidence keeps of an answer.
+func QueryOf(a promquery.Answer) evidence.Query {
+	return evidence.Query{Name: a.Name, Expr: a.Expr, From: a.From.UTC(), To: a.To.UTC(), Step: a.Step,
+		Series: a.Series, Samples: a.Samples, Requests: a.Requests, Planned: a.Planned, Bytes: a.Bytes, Cost: a.Cost,
+		Digest: a.Digest, Server: a.Server, Warnings: append([]string{}, a.Warnings...)}
 }
 
-// interval is the median distance of scrapes.
-func interval(nodes []evidence.Node) time.Duration {
-	var ds []time.Duration
-	for _, n := range nodes {
-		for i := 1; i < len(n.Scrapes); i++ {
-			ds = append(ds, n.Scrapes[i].Sub(n.Scrapes[i-1]))
-		}
+func (g *gatherer) warn(a promquery.Answer) {
+	for _, w := range a.Warned {
+		g.gap(w.From, w.To, "", "the server warned: "+w.Text)
 	}
-	if len(ds) == 0 {
-		return 0
-	}
-	slices.Sort(ds)
-	return ds[len(ds)/2].Round(time.Second)
 }
 
-func unique(s []string) []string {
-	slices.Sort(s)
-	return slices.Compact(s)
+func (g *gatherer) gap(from, to time.Time, node, reason string) {
+	g.ev.Gaps = append(g.ev.Gaps, evidence.Gap{Interval: evidence.Interval{From: from.UTC(), To: to.UTC()}, Node: node, Reason: reason})
 }
 
-// readCircuits reads the judged tenants: transitions at every scrape, outcomes in
-// coarse steps, and raw around what changed.
-func (g *gatherer) readCircuits(ctx context.Context) error {
-	if len(g.req.Tenants) == 0 {
-		return nil
-	}
-	var ids []string
-	for _, t := range g.req.Tenants {
-		ids = append(ids, t.ID)
-	}
-	who := promquery.Matcher("tenant_id", unique(slices.Clone(ids))...)
-	from, at := g.from.Add(-margin), g.req.At
-	recs := g.newRecords()
-	for _, q := range []struct{ name, selector string }{
-		{"transitions", transitions + "{" + who + "}"},
-		{"windows", `{__name__=~"` + windowTotals + `", ` + who + "}"},
-	} {
-		series, err := g.raw(ctx, q.name, q.selector, from, at)
-		if err != nil {
-			return err
+func (g *gatherer) sortGaps() {
+	slices.SortFunc(g.ev.Gaps, func(a, b evidence.Gap) int {
+		if c := a.From.Compare(b.From); c != 0 {
+			return c
 		}
-		recs.add(series, true)
-	}
-	outcomes := events + "{" + who + "}"
-	series, err := g.ranged(ctx, "outcomes", outcomes, align(from, coarse), at, coarse)
-	if err != nil {
-		return err
-	}
-	recs.add(series, false)
-	for _, w := range around(recs.changes(), from, at, g.latest()) {
-		series, err := g.raw(ctx, "outcomes, near", outcomes, w.From, w.To)
-		if err != nil {
-			return err
+		if c := a.To.Compare(b.To); c != 0 {
+			return c
 		}
-		recs.add(series, false)
-	}
-	circuits, documented := recs.circuits()
-	if documented {
-		g.ev.Dialect = "documented"
-	} else if recs.anyTransition {
-		g.ev.Dialect = "emitted"
-	}
-	g.ev.Present = recs.present()
+		return strings.Compare(a.Node+a.Reason, b.Node+b.Reason)
+	})
+	g.ev.Gaps = slices.CompactFunc(g.ev.Gaps, func(a, b evidence.Gap) bool {
+		return a.From.Equal(b.From) && a.To.Equal(b.To) && a.Node == b.Node && a.Reason == b.Reason
+	})
+}
+
+// tenants puts the timelines of the judged tenants into the evidence.
+func (g *gatherer) tenants(r *records) {
+	circuits := r.circuits()
+	g.ev.Present = r.present()
 	for _, t := range g.req.Tenants {
 		et := evidence.Tenant{ID: t.ID, Since: t.Since.UTC(), Config: t.Config, Circuits: []evidence.Circuit{},
 			Baseline: evidence.Interval{From: t.Since.Add(-g.req.Baseline).UTC(), To: t.Since.UTC()}}
@@ -278,103 +240,15 @@ func (g *gatherer) readCircuits(ctx context.Context) error {
 		}
 		g.ev.Tenants = append(g.ev.Tenants, et)
 	}
-	slices.SortFunc(g.ev.Tenants, func(a, b evidence.Tenant) int { return cmp.Compare(a.ID, b.ID) })
-	return nil
+	slices.SortFunc(g.ev.Tenants, func(a, b evidence.Tenant) int { return strings.Compare(a.ID, b.ID) })
+	g.ev.Nodes = g.nodes.evidence()
 }
 
-// latest is the last scrape but one: the newest is left out, since its series may
-// not all be written yet.
-func (g *gatherer) latest() time.Time {
-	var t time.Time
-	for _, n := range g.ev.Nodes {
-		if k := len(n.Scrapes); k >= 2 && n.Scrapes[k-2].After(t) {
-			t = n.Scrapes[k-2]
-		}
-	}
-	return t
+// whose matches the judged tenants.
+func (g *gatherer) whose() promquery.Match {
+	return promquery.Match{Label: "tenant_id", Values: g.judged}
 }
 
 // align rounds t down to a multiple of step, so that the same window asks for
 // the same instants whenever it is asked for.
 func align(t time.Time, step time.Duration) time.Time { return t.Truncate(step) }
-
-// around merges the stretches near the given times.
-func around(times []time.Time, from, to, latest time.Time) []evidence.Interval {
-	slices.SortFunc(times, time.Time.Compare)
-	var out []evidence.Interval
-	for _, t := range times {
-		w := evidence.Interval{From: t.Add(-near), To: t.Add(near)}
-		if w.From.Before(from) {
-			w.From = from
-		}
-		if w.To.After(to) {
-			w.To = to
-		}
-		if n := len(out) - 1; n >= 0 && !w.From.After(out[n].To.Add(near)) {
-			if w.To.After(out[n].To) {
-				out[n].To = w.To
-			}
-			continue
-		}
-		out = append(out, w)
-	}
-	if latest.IsZero() {
-		return out
-	}
-	// The end is always read raw: whether something is open now, and asked now.
-	tail := evidence.Interval{From: latest.Add(-near), To: to}
-	if n := len(out) - 1; n >= 0 && !tail.From.After(out[n].To) {
-		out[n].To = to
-	} else {
-		out = append(out, tail)
-	}
-	return out
-}
-
-// readOthers reads the providers that opened as other tenants saw them: raw
-// around the opens, hourly over the baseline.
-func (g *gatherer) readOthers(ctx context.Context) error {
-	var times []time.Time
-	var providers, ids []string
-	for _, t := range g.ev.Tenants {
-		ids = append(ids, t.ID)
-		for i := range t.Circuits {
-			for _, ep := range evidence.Episodes(&t.Circuits[i], t.Since, g.req.At) {
-				providers = append(providers, ep.Provider)
-				end := g.req.At
-				if ep.Closed != nil {
-					end = ep.Closed.To
-				}
-				// The whole episode, up to a bound, and its end: when the provider was
-				// back is asked of others too.
-				for t := ep.Opened.To; t.Before(end) && t.Sub(ep.Opened.To) < longest; t = t.Add(near) {
-					times = append(times, t)
-				}
-				times = append(times, end)
-			}
-		}
-	}
-	if len(times) == 0 {
-		return nil
-	}
-	who := promquery.Matcher("provider_id", unique(providers)...) + ", " + promquery.NotMatcher("tenant_id", unique(ids)...)
-	selector := events + `{event_type=~"success|failure", ` + who + "}"
-	recs := g.newRecords()
-	series, err := g.ranged(ctx, "others, before", selector, align(g.from, time.Hour), g.req.At, time.Hour)
-	if err != nil {
-		return err
-	}
-	recs.add(series, false)
-	for _, w := range around(times, g.from, g.req.At, time.Time{}) {
-		series, err := g.raw(ctx, "others, near", selector, w.From, w.To)
-		if err != nil {
-			return err
-		}
-		recs.add(series, false)
-		g.ev.Windows = append(g.ev.Windows, w)
-	}
-	g.ev.Others, _ = recs.circuits()
-	return nil
-}
-
-func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }

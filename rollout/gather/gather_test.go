@@ -67,6 +67,7 @@ func (f *fixture) gather() *evidence.Evidence {
 		f.t.Fatal(err)
 	}
 	ev, err := gather.Gather(context.Background(), c, gather.Request{At: f.at, Baseline: 23 * time.Hour,
+		Dialect: emitted(),
 		Tenants: []gather.TenantRequest{{ID: "t-acme", Since: f.since, Config: evidence.Config{Enabled: true, FailureThreshold: 5}}}})
 	if err != nil {
 		f.t.Fatal(err)
@@ -82,6 +83,8 @@ func (f *fixture) episodes(ev *evidence.Evidence) []evidence.Episode {
 	}
 	return out
 }
+
+func emitted() promquery.Dialect { return promquery.Dialect{Kind: evidence.Emitted} }
 
 func one(int) float64 { return 1 }
 
@@ -125,7 +128,7 @@ func TestRestartDuringAnOpen(t *testing.T) {
 	f.scrapes(transition("n1", "closed", "open"), restart.Add(2*time.Hour), f.at, one)
 	ev := f.gather()
 	eps := f.episodes(ev)
-	if len(ev.Nodes[0].Restarts) != 1 || !ev.Nodes[0].Restarts[0].Equal(restart) {
+	if len(ev.Nodes[0].Restarts) != 1 || !evidence.Instant(ev.Nodes[0].Restarts[0]).Equal(restart) {
 		t.Errorf("restarts %v, want %v", ev.Nodes[0].Restarts, restart)
 	}
 	if len(eps) != 2 || !eps[0].Lost || eps[0].StillOpen || eps[1].Lost || !eps[1].StillOpen {
@@ -145,7 +148,7 @@ func TestScrapeGapIsNotMeasured(t *testing.T) {
 		f.scrapes(event("n1", "success"), part[0], part[1], func(m int) float64 { return float64(m) })
 	}
 	ev := f.gather()
-	m := evidence.Coverage(ev.Nodes, ev.Gaps, f.since, f.at, ev.Interval)
+	m := ev.Coverage(f.since)
 	if m.Hours != 10 && m.Hours != 9 { // 12 h, two of them without scrapes; the newest scrape is left out
 		t.Fatalf("measured %d hours", m.Hours)
 	}
@@ -167,7 +170,7 @@ func TestNaNIsAGapNotAZero(t *testing.T) {
 	if len(ev.Gaps) == 0 {
 		t.Fatal("a NaN left no gap")
 	}
-	for _, p := range ev.Tenants[0].Circuits[0].Points {
+	for _, p := range ev.Tenants[0].Circuits[0].Outcomes {
 		if p.Success != p.Success {
 			t.Fatalf("NaN in a point: %+v", p)
 		}
@@ -177,7 +180,8 @@ func TestNaNIsAGapNotAZero(t *testing.T) {
 func TestTwoNodesAreTwoCircuits(t *testing.T) {
 	f := newFixture(t)
 	f.node("n1")
-	f.node("n2")
+	f.scrapes(on("n2", "__name__", "up"), f.start, f.at, func(int) float64 { return 1 })
+	f.scrapes(event("n2", "success"), f.start, f.at, func(m int) float64 { return float64(7 * m) })
 	f.scrapes(transition("n2", "closed", "open"), f.since.Add(time.Hour), f.at, one)
 	ev := f.gather()
 	if len(ev.Nodes) != 2 || len(ev.Tenants[0].Circuits) != 2 {
@@ -211,8 +215,9 @@ func TestDocumentedDialect(t *testing.T) {
 	f.node("n1")
 	f.scrapes(on("n1", "__name__", "router_circuit_breaker_state_transitions_total", "state", "open", "tenant_id", "t-acme", "provider_id", "openai"),
 		f.since.Add(time.Hour), f.at, one)
-	if ev := f.gather(); ev.Dialect != "documented" {
-		t.Fatalf("dialect %q", ev.Dialect)
+	ev := f.gather()
+	if n := len(ev.Tenants[0].Circuits[0].Transitions); n != 2 || ev.Tenants[0].Circuits[0].Transitions[1].CO != 0 {
+		t.Fatalf("opens were read from a state label: %+v", ev.Tenants[0].Circuits[0].Transitions)
 	}
 }
 
@@ -263,7 +268,7 @@ func TestRetiredNodeDoesNotBlock(t *testing.T) {
 	f.scrapes(on("n0", "__name__", "up"), f.start, f.start.Add(5*time.Hour), one)
 	f.scrapes(event("n0", "success"), f.start, f.start.Add(5*time.Hour), func(m int) float64 { return float64(m) })
 	ev := f.gather()
-	if m := evidence.Coverage(ev.Nodes, ev.Gaps, f.since, f.at, ev.Interval); m.Hours < 11 {
+	if m := ev.Coverage(f.since); m.Hours < 11 {
 		t.Fatalf("measured %d hours", m.Hours)
 	}
 }
@@ -271,9 +276,9 @@ func TestRetiredNodeDoesNotBlock(t *testing.T) {
 // warned is a source whose every raw answer carries a warning.
 type warned struct{ gather.Source }
 
-func (w warned) Raw(ctx context.Context, selector string, from, to time.Time) (promquery.Answer, error) {
-	a, err := w.Source.Raw(ctx, selector, from, to)
-	a.Warnings = append(a.Warnings, "results truncated due to limit")
+func (w warned) Raw(ctx context.Context, q promquery.Query, visit promquery.Visit) (promquery.Answer, error) {
+	a, err := w.Source.Raw(ctx, q, visit)
+	a.Warned = append(a.Warned, promquery.Warning{From: q.From, To: q.To, Text: "results truncated due to limit"})
 	return a, err
 }
 
@@ -286,12 +291,12 @@ func TestAWarningIsAGap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ev, err := gather.Gather(t.Context(), warned{c}, gather.Request{At: f.at, Baseline: 23 * time.Hour,
+	ev, err := gather.Gather(t.Context(), warned{c}, gather.Request{At: f.at, Baseline: 23 * time.Hour, Dialect: emitted(),
 		Tenants: []gather.TenantRequest{{ID: "t-acme", Since: f.since}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m := evidence.Coverage(ev.Nodes, ev.Gaps, f.since, f.at, ev.Interval); m.Hours != 0 {
+	if m := ev.Coverage(f.since); m.Hours != 0 {
 		t.Fatalf("%d hours measured by partial answers", m.Hours)
 	}
 }

@@ -2,15 +2,15 @@ package gather
 
 import (
 	"cmp"
+	"context"
+	"math"
 	"slices"
-	"sort"
 	"time"
 
 	"github.com/cbops/cbops/promquery"
-	"github.com/cbops/cbops/rollout/evidence"
 )
 
-// counter is one of the cumulative counters of a point.
+// counter is one of the cumulative counters of a circuit.
 type counter int
 
 const (
@@ -29,113 +29,149 @@ const (
 // key is a circuit of a node.
 type key struct{ node, tenant, provider string }
 
+func (k key) less(o key) bool { return compareKeys(k, o) < 0 }
+
+func compareKeys(a, b key) int {
+	return cmp.Or(cmp.Compare(a.tenant, b.tenant), cmp.Compare(a.provider, b.provider), cmp.Compare(a.node, b.node))
+}
+
 // sample is a counter's value at a time.
 type sample struct {
-	t time.Time
+	t int64
 	v float64
+	// coarse: evaluated at a step, so that for five minutes it may repeat the last
+	// value of a series that is gone.
+	coarse bool
 }
 
 // record is all that was read of one circuit.
 type record struct {
-	// series holds each counter's samples, ascending; coarse ones and raw ones
-	// together, since a counter only grows.
+	// series holds each counter's samples; ascending once sorted.
 	series [counters][]sample
-	// outcomeTimes are the times at which outcomes were asked for and answered.
-	outcomeTimes map[int64]bool
-	transTimes   map[int64]bool
+	// bad are scrapes with a value that is not a number.
+	bad []int64
+	// unknown are scrapes for which the value of a counter is not known.
+	unknown []int64
+	// held are stretches in which a counter stood at every scrape.
+	held [counters][]span
+	// near are stretches in which outcomes were read at every scrape.
+	near []span
+	// ends are series that a restart ended in a stretch that was not read.
+	ends []ending
 }
 
+// span is from one sample to another, both included.
+type span struct{ from, to int64 }
+
+// ending is a counter that stood at v until a restart between from and to.
+type ending struct {
+	c        counter
+	from, to int64
+	v        float64
+}
+
+// records are the circuits that were read under one question.
 type records struct {
-	g             *gatherer
-	by            map[key]*record
-	names         map[string]bool
-	documented    bool
-	anyTransition bool
-	// bad are scrapes with a NaN or an infinity in a counter.
-	bad map[key][]time.Time
+	g    *gatherer
+	by   map[key]*record
+	step time.Duration
+	// names are the canonical metric names that were met.
+	names map[string]bool
+	// labels are samples of the label sets of each node, as the server has them.
+	labels map[string]map[string]string
 }
 
 func (g *gatherer) newRecords() *records {
-	return &records{g: g, by: map[key]*record{}, names: map[string]bool{}, bad: map[key][]time.Time{}}
+	return &records{g: g, by: map[key]*record{}, names: map[string]bool{}, labels: map[string]map[string]string{}}
 }
 
-// which maps a series to its counter.
-func (r *records) which(l map[string]string) (counter, bool) {
+const prefix = promquery.Prefix
+
+// which maps canonical labels to the circuit and the counter.
+func (r *records) which(l map[string]string, node string) (key, counter, bool) {
+	k := key{node, l["tenant_id"], l["provider_id"]}
+	var c counter
+	ok := false
 	switch l["__name__"] {
-	case events:
-		c, ok := map[string]counter{"success": cSuccess, "failure": cFailure, "fail_fast": cFailFast}[l["event_type"]]
-		return c, ok
-	case transitions:
-		if _, ok := l["from"]; !ok {
-			r.documented = r.documented || l["state"] != ""
-			return 0, false
-		}
-		r.anyTransition = true
-		c, ok := map[string]counter{"closed>open": cCO, "open>half_open": cOH, "half_open>open": cHO, "half_open>closed": cHC}[l["from"]+">"+l["to"]]
-		return c, ok
-	case breakerPrefix + "window_requests_total":
-		return cWR, true
-	case breakerPrefix + "window_failures_total":
-		return cWF, true
+	case prefix + "events_total":
+		c, ok = map[string]counter{"success": cSuccess, "failure": cFailure, "fail_fast": cFailFast}[l["event_type"]]
+	case prefix + "state_transitions_total":
+		c, ok = map[string]counter{"closed>open": cCO, "open>half_open": cOH, "half_open>open": cHO, "half_open>closed": cHC}[l["from"]+">"+l["to"]]
+	case prefix + "window_requests_total":
+		c, ok = cWR, true
+	case prefix + "window_failures_total":
+		c, ok = cWF, true
 	}
-	return 0, false
+	return k, c, ok
 }
 
-func (r *records) add(series []promquery.Series, trans bool) {
-	latest := r.g.latest()
-	for _, s := range series {
-		r.names[s.Labels["__name__"]] = true
-		c, ok := r.which(s.Labels)
+// record finds or makes a circuit's record.
+func (r *records) record(k key) *record {
+	rec := r.by[k]
+	if rec == nil {
+		rec = &record{}
+		r.by[k] = rec
+	}
+	return rec
+}
+
+// visit takes runs of samples; keep says which of a circuit's samples to take, nil
+// takes all.
+func (r *records) visit(coarse bool, keep func(key, int64) bool) promquery.Visit {
+	return func(s promquery.Series) error {
+		l := r.g.d.Canonical(s.Labels)
+		node := r.g.d.Node(s.Labels)
+		k, c, ok := r.which(l, node)
 		if !ok {
-			continue
+			return nil
 		}
-		k := key{nodeOf(s.Labels), s.Labels["tenant_id"], s.Labels["provider_id"]}
-		rec := r.by[k]
-		if rec == nil {
-			rec = &record{outcomeTimes: map[int64]bool{}, transTimes: map[int64]bool{}}
-			r.by[k] = rec
+		r.names[l["__name__"]] = true
+		if r.labels[node] == nil {
+			r.labels[node] = cloneLabels(s.Labels)
 		}
+		if n := r.g.nodes[node]; r.g.nodes != nil && n == nil {
+			return nil // a node that was dropped
+		}
+		rec := r.record(k)
 		for _, x := range s.Samples {
-			t := x.T.UTC()
-			if t.After(latest) {
-				continue // the newest scrape may be half written
-			}
-			if !finite(x.V) {
-				r.bad[k] = append(r.bad[k], t)
-				continue
-			}
-			rec.series[c] = append(rec.series[c], sample{t, x.V})
-			if trans {
-				rec.transTimes[t.UnixMilli()] = true
-			} else {
-				rec.outcomeTimes[t.UnixMilli()] = true
+			switch {
+			case keep != nil && !keep(k, x.T):
+			case math.IsNaN(x.V) || math.IsInf(x.V, 0):
+				rec.bad = append(rec.bad, x.T)
+			default:
+				rec.series[c] = append(rec.series[c], sample{t: x.T, v: x.V, coarse: coarse})
 			}
 		}
+		return nil
 	}
 }
 
-// changes are the times at which a transition counter moved or appeared.
-func (r *records) changes() []time.Time {
-	var out []time.Time
-	for k, rec := range r.by {
-		first := r.g.firstScrape(k.node)
-		for c := cCO; c <= cHC; c++ {
-			for i, s := range rec.series[c] {
-				if i == 0 && s.t.After(first) && s.v > 0 || i > 0 && s.v != rec.series[c][i-1].v {
-					out = append(out, s.t)
-				}
-			}
-		}
+func cloneLabels(l map[string]string) map[string]string {
+	out := make(map[string]string, len(l))
+	for k, v := range l {
+		out[k] = v
 	}
-	slices.SortFunc(out, time.Time.Compare)
 	return out
 }
 
-func (g *gatherer) firstScrape(node string) time.Time {
-	if s := g.scrapes[node]; len(s) > 0 {
-		return s[0]
+// labelSets are one label set a node.
+func (r *records) labelSets() []map[string]string {
+	var out []map[string]string
+	for _, l := range r.labels {
+		out = append(out, l)
 	}
-	return g.from
+	return out
+}
+
+// volume is how much a circuit had counted at last.
+func (r *records) volume(k key) float64 {
+	v := 0.0
+	for c := cSuccess; c <= cFailure; c++ {
+		if ss := r.by[k].series[c]; len(ss) > 0 {
+			v += ss[len(ss)-1].v
+		}
+	}
+	return v
 }
 
 func (r *records) present() []string {
@@ -147,137 +183,69 @@ func (r *records) present() []string {
 	return names
 }
 
-// circuits turns what was read into points. documented says that transitions
-// carry a state label instead of from and to.
-func (r *records) circuits() (cs []evidence.Circuit, documented bool) {
-	restarts := r.restarts()
-	for k, rec := range r.by {
-		c := evidence.Circuit{Node: k.node, Tenant: k.tenant, Provider: k.provider, Points: r.points(k, rec, restarts[k.node])}
-		if len(c.Points) > 0 {
-			cs = append(cs, c)
-		}
-		for _, t := range r.bad[k] {
-			step := max(r.g.ev.Interval, time.Second)
-			r.g.ev.Gaps = append(r.g.ev.Gaps, evidence.Gap{Interval: evidence.Interval{From: t.Add(-step), To: t.Add(step)},
-				Node: k.node, Reason: "a counter of " + k.provider + " was not a number"})
-		}
+// keys are the circuits, sorted.
+func (r *records) keys() []key {
+	keys := make([]key, 0, len(r.by))
+	for k := range r.by {
+		keys = append(keys, k)
 	}
-	slices.SortFunc(cs, func(a, b evidence.Circuit) int {
-		return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Provider, b.Provider), cmp.Compare(a.Node, b.Node))
+	slices.SortFunc(keys, compareKeys)
+	return keys
+}
+
+// steps are the distances at which outcomes may be read coarsely.
+func steps() []time.Duration {
+	return []time.Duration{5 * time.Minute, 10 * time.Minute, 15 * time.Minute, 20 * time.Minute, 30 * time.Minute, time.Hour}
+}
+
+// readOutcomes reads outcome counters in the finest steps that keep the answer
+// within bounds.
+func (g *gatherer) readOutcomes(ctx context.Context, r *records) error {
+	outcomes := g.d.Match("events_total", g.whose())
+	most := 0.0
+	// How many series there are, over the whole time: they come and go with nodes.
+	q := promquery.Query{Name: "size", Select: outcomes, SplitBy: "tenant_id", From: g.from, To: g.req.At,
+		Step: max(g.req.At.Sub(g.from)/24, time.Minute).Truncate(time.Second),
+		Wrap: func(s string) string { return "count(" + s + ")" }}
+	var sizes map[int64]float64 = map[int64]float64{}
+	err := g.read(ctx, g.src.Range, q, func(s promquery.Series) error {
+		for _, x := range s.Samples {
+			sizes[x.T] += x.V // a question that had to be split answers in parts
+			most = max(most, sizes[x.T])
+		}
+		return nil
 	})
-	slices.SortFunc(r.g.ev.Gaps, func(a, b evidence.Gap) int {
-		return cmp.Or(a.From.Compare(b.From), a.To.Compare(b.To), cmp.Compare(a.Reason, b.Reason))
-	})
-	for i := range r.g.ev.Nodes {
-		n := &r.g.ev.Nodes[i]
-		n.Restarts = unionTimes(n.Restarts, restarts[n.Name])
+	if err != nil {
+		return err
 	}
-	return cs, r.documented && !r.anyTransition
+	for _, s := range steps() {
+		r.step = s
+		if most*float64(g.req.At.Sub(g.from)/s) <= float64(g.req.Limits.Points) {
+			break
+		}
+	}
+	return g.read(ctx, g.src.Range, promquery.Query{Name: "outcomes", Select: outcomes, SplitBy: "tenant_id",
+		From: align(g.from, r.step).Add(r.step), To: g.req.At, Step: r.step}, r.visit(true, nil))
 }
 
-// restarts finds, per node, the first scrape after each restart: a counter fell,
-// or a series of transitions was absent at scrapes: every counter of a node
-// vanishes only by a restart. Transitions are read at every scrape and date a
-// restart exactly; outcomes are read in coarse steps and only add what those missed.
-func (r *records) restarts() map[string][]time.Time {
-	exact, late := map[string][]time.Time{}, map[string][]time.Time{}
-	latest := r.g.latest()
+// mapToScrapes moves coarse samples to the scrape that they are from: the last one
+// before the step.
+func (g *gatherer) mapToScrapes(r *records) {
 	for k, rec := range r.by {
-		for c := range counters {
-			slices.SortFunc(rec.series[c], func(a, b sample) int { return a.t.Compare(b.t) })
-			rec.series[c] = slices.CompactFunc(rec.series[c], func(a, b sample) bool { return a.t.Equal(b.t) })
-			ss := rec.series[c]
-			for i := 1; i < len(ss); i++ {
-				switch {
-				case c >= cCO && r.absent(k, ss[i-1].t, ss[i].t):
-					exact[k.node] = append(exact[k.node], r.g.nextScrape(k.node, ss[i-1].t))
-				case ss[i].v < ss[i-1].v && c >= cCO:
-					exact[k.node] = append(exact[k.node], ss[i].t)
-				case ss[i].v < ss[i-1].v:
-					late[k.node] = append(late[k.node], ss[i].t)
-				}
-			}
-			// A series that never came back ended with a restart too.
-			if n := len(ss); c >= cCO && n > 0 && r.absent(k, ss[n-1].t, latest.Add(time.Millisecond)) {
-				exact[k.node] = append(exact[k.node], r.g.nextScrape(k.node, ss[n-1].t))
-			}
-		}
-	}
-	out := map[string][]time.Time{}
-	for n, ts := range exact {
-		slices.SortFunc(ts, time.Time.Compare)
-		out[n] = slices.CompactFunc(ts, time.Time.Equal)
-	}
-	for n, ts := range late {
-		slices.SortFunc(ts, time.Time.Compare)
-		for _, t := range ts {
-			known := slices.ContainsFunc(out[n], func(x time.Time) bool { d := t.Sub(x); return d >= 0 && d <= 2*coarse+r.g.ev.Interval })
-			if !known {
-				out[n] = unionTimes(out[n], []time.Time{t})
-			}
-		}
-	}
-	for k, rec := range r.by {
-		for c := range counters {
-			rec.series[c] = withoutEchoes(rec.series[c], out[k.node])
-		}
-	}
-	return out
-}
-
-// absent: strictly between a and b there were at least two successful scrapes of
-// the node at which the circuit's counters were not there at all. A scrape with a
-// value that is not a number was there.
-func (r *records) absent(k key, a, b time.Time) bool {
-	n := r.g.scrapesBetween(k.node, a, b)
-	for _, t := range r.bad[k] {
-		if t.After(a) && t.Before(b) {
-			n--
-		}
-	}
-	return n >= 2
-}
-
-// withoutEchoes drops what a restart left behind: for five minutes a range query
-// repeats the last value of a series that is gone, unless it was marked stale.
-func withoutEchoes(ss []sample, restarts []time.Time) []sample {
-	for i := 1; i < len(ss); i++ {
-		if ss[i].v >= ss[i-1].v {
+		n := g.nodes[k.node]
+		if n == nil {
 			continue
 		}
-		for _, r := range restarts {
-			if d := ss[i].t.Sub(r); d < 0 || d > 3*coarse {
-				continue
+		for c := range counters {
+			ss := rec.series[c]
+			for i := range ss {
+				if ss[i].coarse {
+					ss[i].t = n.upto(ss[i].t)
+				}
 			}
-			j := i
-			for j > 0 && !ss[j-1].t.Before(r) {
-				j--
-			}
-			ss = slices.Delete(ss, j, i)
-			i = j
+		}
+		for i := range rec.bad {
+			rec.bad[i] = n.upto(rec.bad[i])
 		}
 	}
-	return ss
-}
-
-func unionTimes(a, b []time.Time) []time.Time {
-	a = append(a, b...)
-	slices.SortFunc(a, time.Time.Compare)
-	return slices.CompactFunc(a, time.Time.Equal)
-}
-
-// scrapesBetween counts the successful scrapes strictly between a and b.
-func (g *gatherer) scrapesBetween(node string, a, b time.Time) int {
-	s := g.scrapes[node]
-	i := sort.Search(len(s), func(i int) bool { return s[i].After(a) })
-	j := sort.Search(len(s), func(i int) bool { return !s[i].Before(b) })
-	return j - i
-}
-
-func (g *gatherer) nextScrape(node string, t time.Time) time.Time {
-	s := g.scrapes[node]
-	if i := sort.Search(len(s), func(i int) bool { return s[i].After(t) }); i < len(s) {
-		return s[i]
-	}
-	return t
 }

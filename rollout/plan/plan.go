@@ -40,9 +40,6 @@ type Plan struct {
 	Criteria    Criteria
 }
 
-// Prometheus says whom to ask.
-type Prometheus struct{ URL string }
-
 // Tenant is what is known of a tenant.
 type Tenant struct {
 	Owner    string
@@ -201,12 +198,10 @@ func (r *reader) plan(n *yaml.Node, p *Plan) {
 		"name":        r.text(&p.Name),
 		"environment": r.text(&p.Environment),
 		"router":      func(n *yaml.Node) { r.router(n, &p.Router) },
-		"prometheus": func(n *yaml.Node) {
-			r.fields(n, "prometheus", map[string]func(*yaml.Node){"url": r.text(&p.Prometheus.URL)})
-		},
-		"tenants":  func(n *yaml.Node) { r.tenants(n, p) },
-		"phases":   func(n *yaml.Node) { r.phases(n, p) },
-		"criteria": func(n *yaml.Node) { r.criteria(n, p) },
+		"prometheus":  func(n *yaml.Node) { r.prometheus(n, &p.Prometheus) },
+		"tenants":     func(n *yaml.Node) { r.tenants(n, p) },
+		"phases":      func(n *yaml.Node) { r.phases(n, p) },
+		"criteria":    func(n *yaml.Node) { r.criteria(n, p) },
 	})
 	if version != "cbops/v1" {
 		r.bad(n, "", "apiVersion is %q, this cbops reads \"cbops/v1\"", version)

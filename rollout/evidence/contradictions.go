@@ -1,0 +1,200 @@
+package evidence
+
+import (
+	"fmt"
+	"math"
+	"time"
+)
+
+// Contradiction is something that the router cannot have done: either the
+// metrics are wrong, or the router is not the one that the twin is a twin of.
+type Contradiction struct {
+	At   time.Time
+	Text string
+}
+
+// Contradictions holds a circuit's counters since an instant against each other
+// and against the rules of the breaker (JUDGING.md, "Are the metrics accurate?"),
+// with one scrape of slack. It is sound: what a router with this config did, and a
+// scraper saw at whatever times, contradicts nothing. It is not complete: every
+// failure halved, or a fail_fast that is never exported, goes unseen.
+func Contradictions(c *Circuit, cfg Config, since time.Time, interval time.Duration) []Contradiction {
+	k := checker{c: c, cfg: cfg, since: since, interval: max(interval, time.Second)}
+	k.chain()
+	k.opens()
+	k.flows()
+	return k.out
+}
+
+type checker struct {
+	c        *Circuit
+	cfg      Config
+	since    time.Time
+	interval time.Duration
+	out      []Contradiction
+}
+
+func (k *checker) found(at int64, format string, args ...any) {
+	k.out = append(k.out, Contradiction{Instant(at), fmt.Sprintf(format, args...)})
+}
+
+// chain: the totals give exactly one state at every scrape; a scrape may fall
+// between two emissions, so it takes two in a row. An open that follows an open is
+// a reset by remote call, which emits nothing: from there on the totals are off.
+func (k *checker) chain() {
+	bad, epoch, shift := 0, 0, 0.0
+	for i := range k.c.Transitions {
+		x := &k.c.Transitions[i]
+		if x.Epoch != epoch {
+			epoch, bad, shift = x.Epoch, 0, 0
+		}
+		if x.CO-x.HC-shift > 1.5 && k.afterReset(i) {
+			shift = math.Round(x.CO - x.HC - 1)
+		}
+		if x.At().Before(k.since) {
+			continue
+		}
+		if sane(x, shift) {
+			bad = 0
+			continue
+		}
+		if bad++; bad == 2 {
+			k.found(x.T, "the transitions do not chain: %s", totals(x))
+		}
+	}
+}
+
+func totals(x *Transition) string {
+	return fmt.Sprintf("closed to open %.0f, open to half-open %.0f, half-open to open %.0f, half-open to closed %.0f", x.CO, x.OH, x.HO, x.HC)
+}
+
+// afterReset: an open was counted on a circuit that was open, and a failure with
+// it: a reset lies between. Without a failure it would be a miscount.
+func (k *checker) afterReset(i int) bool {
+	if i == 0 {
+		return true // before reading began
+	}
+	d := k.c.Delta(k.c.Transitions[i-1].At().Add(-k.interval), k.c.Transitions[i].At().Add(k.interval))
+	return !d.OK || d.Failure > 0
+}
+
+// sane: exactly one of C, O, H is 1 and each is 0 or 1. shift closes were not
+// counted, from open or from half-open: either may be that much too high.
+func sane(x *Transition, shift float64) bool {
+	o, h := x.CO+x.HO-x.OH, x.OH-x.HO-x.HC
+	cl := 1 - x.CO + x.HC + shift
+	if shift != 0 {
+		return o+h-shift > -0.5 && o+h-shift < 1.5 && cl > -0.5 && cl < 1.5
+	}
+	one := func(v float64) bool { return v > -0.5 && v < 1.5 }
+	return one(o) && one(h) && one(cl) && math.Abs(o+h+cl-1) < 0.5
+}
+
+// opens: a closed to open lets the window totals grow, takes a failure, and a close
+// takes a success.
+func (k *checker) opens() {
+	exportsWindow := len(k.c.Transitions) > 0 && k.c.Transitions[len(k.c.Transitions)-1].WindowRequests > 0
+	for i := 1; i < len(k.c.Transitions); i++ {
+		a, b := &k.c.Transitions[i-1], &k.c.Transitions[i]
+		if a.At().Before(k.since) || a.Epoch != b.Epoch {
+			continue
+		}
+		opened, reopened, closed := b.CO-a.CO, b.HO-a.HO, b.HC-a.HC
+		if opened > 0 && exportsWindow && !k.windowGrows(i, a.WindowRequests) {
+			k.found(b.T, "a closed to open transition without growth of window_requests_total")
+		}
+		if opened+reopened+closed <= 0 {
+			continue
+		}
+		_, most := k.c.Between(a.At().Add(-k.interval), b.At().Add(k.interval))
+		if !most.OK {
+			continue
+		}
+		if opened+reopened > most.Failure+0.5 {
+			k.found(b.T, "%.0f opens and only %.0f failures around them", opened+reopened, most.Failure)
+		}
+		if closed > 0 && most.Success < 0.5 {
+			k.found(b.T, "a half-open to closed transition without a success")
+		}
+	}
+}
+
+// windowGrows: window_requests_total grew at transition i or at the one after it,
+// since a scrape may fall between the two emissions.
+func (k *checker) windowGrows(i int, before float64) bool {
+	for j := i; j <= i+1; j++ {
+		if j >= len(k.c.Transitions) {
+			return true // not read yet
+		}
+		x := &k.c.Transitions[j]
+		if x.Epoch != k.c.Transitions[i].Epoch || x.WindowRequests > before {
+			return true
+		}
+	}
+	return false
+}
+
+// flows: fail_fast is counted only while not closed; more failures than a closed
+// circuit can take open it; a half-open circuit neither survives a failure nor
+// stays half-open with enough successes.
+func (k *checker) flows() {
+	quiet := false
+	for i := 1; i < len(k.c.Outcomes); i++ {
+		a, b := &k.c.Outcomes[i-1], &k.c.Outcomes[i]
+		if a.At().Before(k.since) || a.Epoch != b.Epoch {
+			continue
+		}
+		from, to := a.At().Add(-k.interval), b.At().Add(k.interval)
+		st, ok := k.steady(from, to)
+		if !ok {
+			continue
+		}
+		f, s, ff := b.Failure-a.Failure, b.Success-a.Success, b.FailFast-a.FailFast
+		short := b.At().Sub(a.At()) <= k.interval*3/2
+		switch {
+		case st == closedState && ff > 0 && !quiet:
+			quiet = true
+			k.found(b.T, "fail_fast was counted while the transitions say closed")
+		case st == closedState && short && k.cfg.FailureThreshold > 0 && f > float64(k.cfg.FailureThreshold) &&
+			f > float64(k.cfg.FailureThreshold-1)*(s+1):
+			k.found(b.T, "%.0f failures and %.0f successes in a closed scrape, and no open: failure_threshold is %d", f, s, k.cfg.FailureThreshold)
+		case st == halfOpenState && f > 0:
+			k.found(b.T, "half-open, a failure was counted, and it did not open")
+		case st == halfOpenState && k.cfg.SuccessThreshold > 0 && s >= float64(k.cfg.SuccessThreshold):
+			k.found(b.T, "half-open, %.0f successes were counted, and it did not close: success_threshold is %d", s, k.cfg.SuccessThreshold)
+		}
+	}
+}
+
+type circuitState int
+
+const (
+	closedState circuitState = iota
+	openState
+	halfOpenState
+)
+
+// steady is the state of the circuit over [from, to] if no transition was counted
+// from the last scrape at or before from to the first at or after to, and the
+// totals give a state.
+func (k *checker) steady(from, to time.Time) (circuitState, bool) {
+	c := k.c
+	if len(c.Transitions) == 0 {
+		return closedState, true // none was ever exported: closed since the start
+	}
+	i, j := c.transitionUpto(from.UnixMilli()), c.transitionFrom(to.UnixMilli())
+	if i < 0 || j >= len(c.Transitions) || c.Transitions[i].Epoch != c.Transitions[j].Epoch {
+		return 0, false
+	}
+	a, b := &c.Transitions[i], &c.Transitions[j]
+	if a.CO != b.CO || a.OH != b.OH || a.HO != b.HO || a.HC != b.HC || !sane(a, 0) {
+		return 0, false
+	}
+	switch {
+	case a.CO-a.HC < 0.5:
+		return closedState, true
+	case halfOpen(a):
+		return halfOpenState, true
+	}
+	return openState, true
+}
