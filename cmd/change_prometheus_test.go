@@ -19,7 +19,7 @@ import (
 
 // outage is an hour of traffic with openai failing at its end, in a directory with
 // a plan; the same history is in the lab's store and in a real Prometheus' blocks.
-func outage(t *testing.T, enabled bool) (*lab.World, both, string) {
+func outage(t *testing.T, enabled bool, share float64) (*lab.World, both, string) {
 	t.Helper()
 	root := t.TempDir()
 	doc := fmt.Sprintf(`{"providers":[{"name":"openai","weight":50},{"name":"anthropic","weight":50}],"circuit_breaker":{"enabled":%v,"failure_threshold":5,"error_rate_threshold":0.5,"timeout_ms":300000}}`, enabled)
@@ -40,7 +40,7 @@ func outage(t *testing.T, enabled bool) (*lab.World, both, string) {
 	start := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 	w, err := lab.NewWorld(lab.Options{Seed: 3, Start: start, Policies: dir, Store: b, Nodes: []string{"node-1:9001", "node-2:9001"},
 		Tenants: []lab.Tenant{{ID: "t-acme", Policy: "chat", PerMinute: 120}, {ID: "t-bolt", Policy: "chat", PerMinute: 120}},
-		Faults:  []lab.Fault{{Provider: "openai", From: start.Add(50 * time.Minute), To: start.Add(2 * time.Hour), Share: 1}}})
+		Faults:  []lab.Fault{{Provider: "openai", From: start.Add(50 * time.Minute), To: start.Add(2 * time.Hour), Share: share}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,9 +92,9 @@ func TestOpenCircuitsFromTheRealPrometheus(t *testing.T) {
 		t.Skip("real Prometheus: skipped by -short")
 	}
 	promtest.Binary(t, "prometheus")
-	w, b, root := outage(t, true)
+	w, b, root := outage(t, true, 1)
 	writePlan(t, root, promtest.Start(t, b.history))
-	w2, b2, root2 := outage(t, true)
+	w2, b2, root2 := outage(t, true, 1)
 	writePlan(t, root2, "http://prometheus.example:9090")
 	lab := promlab.Transport(promlab.NewServer(b2.store, promlab.Options{Now: w2.Now}))
 	for name, run := range map[string]func() (int, string, string){
@@ -115,7 +115,7 @@ func TestOpenCircuitsFromTheRealPrometheus(t *testing.T) {
 }
 
 func TestClearedByTimelinesNeedsAFreshScrape(t *testing.T) {
-	w, b, root := outage(t, true)
+	w, b, root := outage(t, true, 1)
 	writePlan(t, root, "http://prometheus.example:9090")
 	tr := promlab.Transport(promlab.NewServer(b.store, promlab.Options{Now: w.Now}))
 	for _, n := range []string{"node-1:9001", "node-2:9001"} {
@@ -131,7 +131,7 @@ func TestClearedByTimelinesNeedsAFreshScrape(t *testing.T) {
 }
 
 func TestRollbackSaysWhichProvidersFail(t *testing.T) {
-	w, b, root := outage(t, false) // where no breaker acts, every call shows the failure
+	w, b, root := outage(t, false, 1) // where no breaker acts, every call shows the failure
 	writePlan(t, root, "http://prometheus.example:9090")
 	store := promlab.Transport(promlab.NewServer(b.store, promlab.Options{Now: w.Now}))
 	// The answer has to be there by itself: --wait gives it the time.
@@ -149,5 +149,19 @@ func TestRollbackSaysWhichProvidersFail(t *testing.T) {
 		if took := time.Since(start); code != 0 || took > 3*time.Second || !strings.Contains(out, "proven loaded") {
 			t.Errorf("exit %d after %s\n%s\n%s", code, took, out, errs)
 		}
+	}
+}
+
+func TestClearedByAFreshScrape(t *testing.T) {
+	w, b, root := outage(t, true, 0)
+	writePlan(t, root, "http://prometheus.example:9090")
+	tr := promlab.Transport(promlab.NewServer(b.store, promlab.Options{Now: w.Now}))
+	began := w.Now()
+	code, out, errs := roll(t, w, tr, root, "tenant", "t-bolt", "--yes", "--settle", "0s", "--wait", "5m")
+	if code != 0 || !strings.Contains(out, "4/4 circuits no open circuits for tenant: yes, by timelines") {
+		t.Errorf("exit %d\n%s\n%s", code, out, errs)
+	}
+	if waited := w.Now().Sub(began); waited <= 0 || waited > 3*time.Minute {
+		t.Errorf("waited %s for the next scrape", waited)
 	}
 }
