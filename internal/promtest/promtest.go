@@ -96,9 +96,9 @@ func (h *History) write(path string) error {
 }
 
 // Start backfills blocks from the history, starts Prometheus on them at a free
-// loopback port, waits until it is ready and returns its URL. The server is
+// loopback port with any more flags, waits until it is ready and returns its URL. The server is
 // ended with the test.
-func Start(t testing.TB, h *History) string {
+func Start(t testing.TB, h *History, flags ...string) string {
 	t.Helper()
 	prometheus, promtool := Binary(t, "prometheus"), Binary(t, "promtool")
 	dir := t.TempDir()
@@ -116,8 +116,8 @@ func Start(t testing.TB, h *History) string {
 	addr := freeAddress(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	// Without the retention flag the server deletes blocks older than 15 days.
-	cmd := exec.CommandContext(ctx, prometheus, "--config.file="+config, "--storage.tsdb.path="+data,
-		"--storage.tsdb.retention.time=10y", "--web.listen-address="+addr)
+	cmd := exec.CommandContext(ctx, prometheus, append([]string{"--config.file=" + config, "--storage.tsdb.path=" + data,
+		"--storage.tsdb.retention.time=10y", "--web.listen-address=" + addr}, flags...)...)
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
 	if err := cmd.Start(); err != nil {

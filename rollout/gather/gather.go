@@ -70,7 +70,7 @@ type Reset struct {
 // Limits bound what one run reads and keeps.
 type Limits struct {
 	// Points is how many outcome samples the coarse reading may take; the step is
-	// chosen by it. 0 for six million, some 200 MiB.
+	// chosen by it. 0 for four million, some 150 MiB.
 	Points int
 	// Others is how many tenants that are not judged are read; 0 for 300.
 	Others int
@@ -134,7 +134,7 @@ func Gather(ctx context.Context, src Source, req Request) (*evidence.Evidence, e
 
 func newGatherer(src Source, req Request) *gatherer {
 	if req.Limits.Points <= 0 {
-		req.Limits.Points = 6_000_000
+		req.Limits.Points = 4_000_000
 	}
 	if req.Limits.Others <= 0 {
 		req.Limits.Others = 300

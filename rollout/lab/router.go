@@ -28,6 +28,7 @@ type Policies interface {
 type Router struct {
 	policies Policies
 	nodes    []*node
+	slow     []Slow
 }
 
 // node keeps its own circuits and metrics in memory; a restart loses both.
@@ -42,6 +43,8 @@ type node struct {
 	off bool
 	// exact feeds the breaker request by request.
 	exact bool
+	// latencyMS is the publish latency that the next failure is judged with.
+	latencyMS int64
 }
 
 // loadedPolicy is a policy as it was at its last reload; a file that changed
@@ -175,7 +178,7 @@ func (r *Router) Restart(name string) error {
 
 func (n *node) restart() {
 	n.metrics = newMetrics()
-	n.registry = breaker.NewRegistry(breaker.Options{Sink: n.metrics})
+	n.registry = breaker.NewRegistry(breaker.Options{Sink: n.metrics, Latency: func() int64 { return n.latencyMS }})
 	n.circuits = map[breaker.Key]*circuit{}
 }
 

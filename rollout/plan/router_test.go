@@ -12,10 +12,10 @@ import (
 	"github.com/cbops/cbops/rollout/plan"
 )
 
-const head = "apiVersion: cbops/v1\nkind: Rollout\nenvironment: PROD\n"
+const planHead = "apiVersion: cbops/v1\nkind: Rollout\nenvironment: PROD\n"
 
 func TestRouterSection(t *testing.T) {
-	p, problems, err := plan.Parse("cbops.yaml", []byte(head+`router:
+	p, problems, err := plan.Parse("cbops.yaml", []byte(planHead+`router:
   nodes: {command: list-nodes}
   timeout: 90s
   deadline: 4m
@@ -37,7 +37,7 @@ func TestRouterSection(t *testing.T) {
 	if d := cmp.Diff(want, p.Router); d != "" {
 		t.Error(d)
 	}
-	p, _, err = plan.Parse("cbops.yaml", []byte(head))
+	p, _, err = plan.Parse("cbops.yaml", []byte(planHead))
 	if err != nil || p.Router.MinHealthy != -1 || p.Router.Settle != -1 {
 		t.Errorf("nothing said: %+v, %v", p.Router, err)
 	}
@@ -59,9 +59,9 @@ func TestRouterSectionHasPlacesForWhatIsWrong(t *testing.T) {
 		{"parallel: -1", "want a number"},
 		{"nodes: ['']", "a node has no name"},
 	} {
-		text := head + "router:\n  " + c.text + "\n"
+		text := planHead + "router:\n  " + c.text + "\n"
 		if strings.HasPrefix(c.text, "{") {
-			text = head + "router: " + c.text + "\n"
+			text = planHead + "router: " + c.text + "\n"
 		}
 		_, problems, err := plan.Parse("cbops.yaml", []byte(text))
 		if err != nil {
@@ -81,7 +81,7 @@ func TestRouterSectionHasPlacesForWhatIsWrong(t *testing.T) {
 // Whatever a plan holds, reading it for a rollback ends, and what can be read of
 // environment and router is used.
 func FuzzRollback(f *testing.F) {
-	f.Add(head+"router: {policies: p}\n", "phases:\n\t- x\n")
+	f.Add(planHead+"router: {policies: p}\n", "phases:\n\t- x\n")
 	f.Add("", "{{{")
 	f.Add("environment: A\nenvironment: B\n", "router: [")
 	f.Add("router:\n  nodes: {command: x}\n", "\xff\x00")
