@@ -32,6 +32,9 @@ type printer struct {
 }
 
 func text(p Page, opt Options) string {
+	if p.Raw != "" {
+		return p.Raw
+	}
 	pr := &printer{opt: opt, width: maxWidth}
 	if opt.Width > 0 && opt.Width < maxWidth {
 		pr.width = max(opt.Width, 40)
@@ -55,6 +58,9 @@ func (p *printer) page(pg Page) {
 	}
 	if pg.Context != "" {
 		p.paragraph("", "", pg.Context, p.faint)
+	}
+	if pg.Aside != "" {
+		p.paragraph("", "", pg.Aside, plain)
 	}
 	if len(pg.Rows) > 0 {
 		p.gap(pg.Answer != "" || pg.Context != "")
