@@ -21,7 +21,6 @@ type mutant struct {
 	old, new string
 }
 
-//
 // One sentence of §4 cannot be broken visibly: that half-open does not reset the
 // successes. Every way to open passes a failure, which has set them to 0.
 func mutants() []mutant {

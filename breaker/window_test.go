@@ -2,6 +2,7 @@ package breaker
 
 import (
 	"testing"
+	"unsafe"
 
 	"pgregory.net/rapid"
 )
@@ -61,4 +62,11 @@ func TestWindowIsAList(t *testing.T) {
 			},
 		})
 	})
+}
+
+// Neighbours in memory share no cache line, or a busy circuit slows another down.
+func TestCircuitsFillCacheLines(t *testing.T) {
+	if n := unsafe.Sizeof(Circuit{}); n%cacheLine != 0 {
+		t.Errorf("a circuit takes %d bytes, no multiple of %d", n, cacheLine)
+	}
 }

@@ -1,5 +1,5 @@
 // Command bench compares cbops with named peers, on this machine and in one go:
-// the breaker twin with two Go circuit breakers in the same binary, and the
+// the breaker twin with four Go circuit breakers in the same binary, and the
 // start of cbops with that of a bare cobra program. It is a module of its own so
 // that the peers are no dependencies of cbops.
 //
@@ -23,6 +23,9 @@ func main() {
 
 func run() error {
 	if err := compareBreakers(os.Stdout); err != nil {
+		return err
+	}
+	if err := compareSizes(os.Stdout); err != nil {
 		return err
 	}
 	return compareProcesses(os.Stdout)
