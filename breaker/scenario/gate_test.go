@@ -1,0 +1,109 @@
+package scenario_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/cbops/cbops/breaker"
+	"github.com/cbops/cbops/breaker/scenario"
+)
+
+func clock() time.Time { return time.Unix(0, 0) }
+
+func run(t *testing.T, s scenario.Scenario) scenario.Result {
+	t.Helper()
+	return s.Run(t.Context(), scenario.Options{Now: clock, Seed: 1})
+}
+
+func failed(r scenario.Result) string {
+	out := ""
+	for _, c := range r.Checks {
+		if c.Verdict != scenario.Pass && c.Verdict != scenario.Reports {
+			out += fmt.Sprintf("\n  %s: %s: %s, expected %s (%s)", c.Circuit, c.Text, c.Actual, c.Expected, c.Verdict)
+		}
+	}
+	return out
+}
+
+func names() []string {
+	return []string{"error-spike", "normalization", "window-sizes", "concurrent-load", "stress", "long-window",
+		"provider-faults", "metrics", "wedge", "config-swap", "low-traffic"}
+}
+
+// The gate has the scenarios that it is said to have, and the twin passes them
+// with the guide's parameters.
+func TestTheTwinPassesTheGate(t *testing.T) {
+	var got []string
+	for _, s := range scenario.Gate(scenario.Params{}) {
+		got = append(got, s.Name)
+		r := run(t, s)
+		want := scenario.Pass
+		if s.Name == "low-traffic" { // nobody's traffic: nothing to judge
+			want = scenario.Reports
+		}
+		if r.Verdict != want || len(r.Checks) == 0 {
+			t.Errorf("%s: %s%s", s.Name, r.Verdict, failed(r))
+		}
+	}
+	if fmt.Sprint(got) != fmt.Sprint(names()) {
+		t.Errorf("the gate is %v", got)
+	}
+}
+
+// configs that a tenant may have: each can open and close.
+func configs() map[string]breaker.Config {
+	c := breaker.PolicyDefaults()
+	phase3 := breaker.Config{FailureThreshold: 10, SuccessThreshold: 2, TimeoutMS: 60_000, HalfOpenMaxCalls: 3, ErrorRateThreshold: 0.6, WindowSeconds: 120}
+	countOnly := phase3
+	countOnly.ErrorRateThreshold, countOnly.FailureThreshold = 1.01, 20
+	quick := breaker.Config{FailureThreshold: 1, SuccessThreshold: 1, TimeoutMS: 1000, HalfOpenMaxCalls: 1, ErrorRateThreshold: 1, WindowSeconds: 1}
+	long := breaker.Config{FailureThreshold: 100, SuccessThreshold: 10, TimeoutMS: 300_000, HalfOpenMaxCalls: 100, ErrorRateThreshold: 0.01, WindowSeconds: 3600}
+	return map[string]breaker.Config{"defaults": c, "phase 3": phase3, "count only": countOnly, "quick": quick, "long": long}
+}
+
+func TestAnyConfigThatCanCloseGoesThrough(t *testing.T) {
+	for name, c := range configs() {
+		for _, s := range scenario.Gate(scenario.Params{Config: &c}) {
+			if r := run(t, s); r.Verdict != scenario.Pass && r.Verdict != scenario.Reports {
+				t.Errorf("%s, %s: %s%s", name, s.Name, r.Verdict, failed(r))
+			}
+		}
+	}
+}
+
+// Every expectation of the gate can fail: for each there is a breaker, broken on
+// purpose, on which it does.
+func TestEveryExpectationOfTheGateCanFail(t *testing.T) {
+	params := map[string]scenario.Params{"guide": {Rate: &scenario.TenantTraffic{PerMinute: 60, Providers: 3, ErrorRate: 0.001, Trough: 0.5, MaxOpensPerDay: 100}}}
+	for name, c := range configs() {
+		params[name] = scenario.Params{Config: &c, Length: time.Minute}
+	}
+	for name, p := range params {
+		for _, s := range scenario.Gate(p) {
+			left, err := s.CannotFail(t.Context(), 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, i := range left {
+				e := s.Expectations()[i]
+				t.Errorf("%s, %s: expectation %d, %s %s, holds on every broken breaker", name, s.Name, i, e.Measure, e.Text)
+			}
+		}
+	}
+}
+
+// Each sabotage is noticed by the gate; one that nothing notices shows nothing.
+func TestEverySabotageIsCaught(t *testing.T) {
+	for _, sab := range scenario.Sabotages() {
+		caught := false
+		for _, s := range scenario.Gate(scenario.Params{Length: time.Minute}) {
+			r := s.Run(context.Background(), scenario.Options{Open: sab.Open, Now: clock, Seed: 1})
+			caught = caught || r.Verdict == scenario.Fail
+		}
+		if !caught {
+			t.Errorf("a breaker that %s passes the gate", sab.Name)
+		}
+	}
+}
