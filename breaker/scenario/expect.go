@@ -17,6 +17,7 @@ const (
 	rate              // 0 and above
 	word              // one of some words
 	list              // words in order
+	set               // words in any order
 )
 
 // Measure is something that can be seen of a circuit.
@@ -40,7 +41,7 @@ func Measures() []Measure {
 		{"state", "state", word, states, true},
 		{"asks", "asks of the last step", word, []string{"allowed", "denied", "mixed"}, true},
 		{"states", "states in order", list, states, true},
-		{"reasons", "reasons seen", list, reasons, true},
+		{"reasons", "reasons seen", set, reasons, true},
 		{"opens", "opens (closed to open)", count, nil, true},
 		{"reopens", "reopens (half-open to open)", count, nil, true},
 		{"half_opens", "half-opens", count, nil, true},
@@ -60,7 +61,7 @@ func Measures() []Measure {
 		{"consecutive_failures", "failures in a row", count, nil, false},
 		{"circuits", "circuits", count, nil, false},
 		{"metrics", "metrics against the state", word, []string{"consistent", "inconsistent"}, false},
-		{"series", "metrics emitted", list, metricNames(), true},
+		{"series", "metrics emitted", set, metricNames(), true},
 	}
 }
 
@@ -112,6 +113,11 @@ func AtMost(measure string, x float64) Expectation {
 	return Expectation{Measure: measure, Min: math.NaN(), Max: x}
 }
 
+// AtLeast expects a number that is not below x.
+func AtLeast(measure string, x float64) Expectation {
+	return Expectation{Measure: measure, Min: x, Max: math.NaN()}
+}
+
 // Reported shows a measure without judging it.
 func Reported(measure, text string) Expectation {
 	return Expectation{Measure: measure, Text: text, Min: math.NaN(), Max: math.NaN(), Report: true}
@@ -151,6 +157,8 @@ const (
 	Inconclusive = "inconclusive"
 	// Reports only: nothing is judged.
 	Reports = "reported"
+	// Skipped: not run, and the result says why.
+	Skipped = "skipped"
 	// Interrupted: a signal came before the end.
 	Interrupted = "interrupted"
 )
@@ -164,12 +172,14 @@ type Check struct {
 	Verdict  string `json:"verdict"`
 	// Guide is what the guide expects, where that is known to differ.
 	Guide string `json:"guide,omitempty"`
+	// Place is file:line:column of an expectation from a file.
+	Place string `json:"place,omitempty"`
 }
 
 // Judge holds an expectation against what was seen.
 func (e Expectation) Judge(o Observation) Check {
 	m, _ := MeasureNamed(e.Measure)
-	c := Check{Text: e.Text, Expected: e.expected(m), Guide: e.Guide}
+	c := Check{Text: e.Text, Expected: e.expected(m), Guide: e.Guide, Place: e.Place}
 	if c.Text == "" {
 		c.Text = m.Text
 	}
@@ -187,6 +197,9 @@ func (e Expectation) Judge(o Observation) Check {
 	case m.kind == list:
 		c.Actual = words(v.Words)
 		c.Verdict = verdict(slices.Equal(v.Words, e.Words))
+	case m.kind == set:
+		c.Actual = words(slices.Sorted(slices.Values(v.Words)))
+		c.Verdict = verdict(slices.Equal(slices.Sorted(slices.Values(v.Words)), slices.Sorted(slices.Values(e.Words))))
 	default:
 		c.Actual = number(m.kind, v.Number)
 		low, high := v.Number, v.Number
@@ -241,6 +254,8 @@ func (e Expectation) expected(m Measure) string {
 		return strings.Join(e.Words, " or ")
 	case m.kind == list:
 		return words(e.Words)
+	case m.kind == set:
+		return words(slices.Sorted(slices.Values(e.Words)))
 	case math.IsNaN(e.Min):
 		return "at most " + number(m.kind, e.Max)
 	case math.IsNaN(e.Max):
@@ -281,7 +296,7 @@ func (e Expectation) Flaw() string {
 		high = 1
 	}
 	switch {
-	case m.kind == word || m.kind == list:
+	case m.kind >= word:
 		for _, w := range e.Words {
 			if !slices.Contains(m.words, w) {
 				return fmt.Sprintf("%s is never %q; there are %s", m.Name, w, strings.Join(m.words, ", "))

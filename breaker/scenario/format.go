@@ -216,7 +216,7 @@ func boundNode(e Expectation) *yaml.Node {
 	switch {
 	case m.kind == word && len(e.Words) == 1:
 		return text1(e.Words[0])
-	case m.kind == word || m.kind == list:
+	case m.kind >= word:
 		list := &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
 		for _, w := range slices.Clone(e.Words) {
 			list.Content = append(list.Content, text1(w))

@@ -25,6 +25,9 @@ type Params struct {
 	Config *breaker.Config
 	// Length is the virtual time of long-window; 0 for what it needs.
 	Length time.Duration
+	// Live is for a router in real time: waits keep clear of the timeouts, and what
+	// takes long or many requests is shortened.
+	Live bool
 	// Rate is the traffic of the tenant for low-traffic; nil where it is not known:
 	// then low-traffic reports and does not judge.
 	Rate *TenantTraffic
@@ -72,6 +75,35 @@ func (p Params) config(threshold, timeoutMS int64) breaker.Config {
 }
 
 func (p Params) own() bool { return p.Config != nil }
+
+// slack is how far a wait keeps from a timeout: a millisecond is enough for a
+// virtual clock, and nothing for a network.
+func (p Params) slack() time.Duration {
+	if p.Live {
+		return 250 * time.Millisecond
+	}
+	return 0
+}
+
+// target is how long a scenario beyond the guide's should take: nothing in real
+// time, which is spent on waiting.
+func (p Params) target(d time.Duration) time.Duration {
+	if p.Live {
+		return 0
+	}
+	return d
+}
+
+// after waits until a timeout is over.
+func (p Params) after(timeout time.Duration) Wait { return wait(timeout + p.slack()) }
+
+// many is a number of timeouts that stands for a long time.
+func (p Params) many() time.Duration {
+	if p.Live {
+		return 3
+	}
+	return 10
+}
 
 // patience is how many failures in a row, or probes, a scenario is ready to spend
 // on a config; the documented ranges end at 100 and 10.

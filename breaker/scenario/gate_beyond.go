@@ -9,11 +9,15 @@ import (
 
 // stress is what the guide's report wishes for: 100 workers and more, at once.
 func stress(p Params) Scenario {
-	const workers, each, circuits = 128, 100, 64
-	const n = workers * each
+	const workers, circuits = 128, 64
+	each := 100
+	if p.Live {
+		each = 10
+	}
+	n := workers * each
 	c := p.config(10, 0)
 	load := Send{Count: n, Workers: workers, Parallel: true, Outcomes: mixed()}
-	failures := float64(0)
+	failures := 0
 	for i := range n {
 		if f, _ := load.Outcome(i).Failed(); f {
 			failures++
@@ -24,12 +28,12 @@ func stress(p Params) Scenario {
 		s.Verb, s.Spread = v, spread
 		return s
 	}
-	counted := []Expectation{Equals("failures", failures), Equals("successes", n-failures)}
+	counted := []Expectation{Equals("failures", float64(failures)), Equals("successes", float64(n-failures))}
 	return Scenario{
-		Name: "stress", Title: "128 workers at once", Target: 5 * time.Second,
+		Name: "stress", Title: "128 workers at once", Target: p.target(5 * time.Second),
 		Circuits: []Circuit{
-			{Name: "one circuit", Config: c, Steps: []Step{at(Record, 1), expect(append(counted, Equals("held", n))...), expect(endsOpen(c, load)...)}},
-			{Name: "one circuit, asking first", Config: c, Steps: []Step{at(Requests, 1), expect(Equals("events", n)), expect(endsOpen(c, load)...)}},
+			{Name: "one circuit", Config: c, Steps: []Step{at(Record, 1), expect(append(counted, Equals("held", float64(n)))...), expect(endsOpen(c, load)...)}},
+			{Name: "one circuit, asking first", Config: c, Steps: []Step{at(Requests, 1), expect(Equals("events", float64(n))), expect(endsOpen(c, load)...)}},
 			{Name: "64 circuits", Config: c, Steps: []Step{at(Record, circuits), expect(append(counted, Equals("circuits", circuits))...)}},
 		},
 	}
@@ -59,7 +63,7 @@ func longWindow(p Params) Scenario {
 	burst := Send{Verb: Record, Count: 20_000, Outcomes: []Outcome{Success}, Every: time.Millisecond}
 	const small = 512
 	return Scenario{
-		Name: "long-window", Title: fmt.Sprintf("%s of traffic: the window is cleaned", length), Target: 10 * time.Second,
+		Name: "long-window", Title: fmt.Sprintf("%s of traffic: the window is cleaned", length), Target: p.target(10 * time.Second),
 		Circuits: []Circuit{{Config: c, Steps: []Step{
 			load,
 			expect(Equals("held", float64(held)).named(fmt.Sprintf("held of %d recorded", n)), Equals("error_rate", float64(failures)/float64(held)),
@@ -88,10 +92,10 @@ func providerFaults(p Params) Scenario {
 	}
 	var flapping []Step
 	for range 3 {
-		flapping = append(flapping, requests(n, ServerError).each(every), wait(to), requests(st+5, Success).each(time.Millisecond))
+		flapping = append(flapping, requests(n, ServerError).each(every), p.after(to), requests(st+5, Success).each(time.Millisecond))
 	}
 	return Scenario{
-		Name: "provider-faults", Title: "timeouts, 5xx, slow answers, flapping, partial recovery", Target: 5 * time.Second,
+		Name: "provider-faults", Title: "timeouts, 5xx, slow answers, flapping", Target: p.target(5 * time.Second),
 		Circuits: []Circuit{
 			{Name: "timeouts", Config: c, Steps: []Step{
 				slow(Timeout), wait(time.Second), ask(1),
@@ -101,7 +105,7 @@ func providerFaults(p Params) Scenario {
 			}},
 			{Name: "5xx, then recovery", Config: c, Steps: []Step{
 				requests(n, ServerError).each(every), expect(Equals("opens", 1), isState(breaker.Open)),
-				wait(to), requests(st, Success), expect(Equals("closes", 1), isState(breaker.Closed)),
+				p.after(to), requests(st, Success), expect(Equals("closes", 1), isState(breaker.Closed)),
 			}},
 			{Name: "slow answers", Config: c, Steps: []Step{
 				slow(Slow), wait(time.Second),
@@ -110,12 +114,12 @@ func providerFaults(p Params) Scenario {
 			{Name: "flapping", Config: c, Steps: append(flapping,
 				expect(Equals("opens", 3), Equals("closes", 3), isState(breaker.Closed)))},
 			{Name: "partial recovery", Config: c, Steps: []Step{
-				open, wait(to), requests(1, Failure), wait(to), requests(1, Failure),
+				open, p.after(to), requests(1, Failure), p.after(to), requests(1, Failure),
 				expect(Equals("reopens", 2).named("reopens at the first probe that fails"), isState(breaker.Open)),
-				wait(to), requests(st, Success), expect(Equals("closes", 1), isState(breaker.Closed)),
+				p.after(to), requests(st, Success), expect(Equals("closes", 1), isState(breaker.Closed)),
 			}},
 			{Name: "a probe that never answers", Config: c, Steps: []Step{
-				open, wait(to), ask(probes), wait(10 * to), ask(1),
+				open, p.after(to), ask(probes), wait(p.many() * to), ask(1),
 				expect(isState(breaker.HalfOpen).named("still half-open").insteadOf("open or closed"), Is("asks", "denied").insteadOf("allowed"), Equals("closes", 0)),
 				succeed(st), expect(isState(breaker.Closed).named("late answers close it")),
 			}},
@@ -137,10 +141,10 @@ func metricsScenario(p Params) Scenario {
 	consistent := Is("metrics", "consistent")
 	first, why := openingFailure(breaker.DefaultConfig(), 0, 1)
 	return Scenario{
-		Name: "metrics", Title: "every metric is emitted when it should be", Target: time.Second,
+		Name: "metrics", Title: "every metric is emitted when it should be", Target: p.target(time.Second),
 		Circuits: []Circuit{
 			{Name: "through all states", Config: c, Steps: []Step{
-				fail(n), ask(2), wait(to), ask(1), fail(1), wait(to), requests(st, Success), requests(3, Success, Failure),
+				fail(n), ask(2), p.after(to), ask(1), fail(1), p.after(to), requests(st, Success), requests(3, Success, Failure),
 				expect(consistent, Is("series", metricNames()...)),
 			}},
 			{Name: "opens on failures in a row", Config: c, Steps: []Step{succeed(20), fail(n), ask(1), expect(consistent)}},
@@ -170,25 +174,25 @@ func wedge(p Params) Scenario {
 		k := guide(5)
 		k.TimeoutMS, k.SuccessThreshold, k.HalfOpenMaxCalls = 2000, st, calls
 		return Circuit{Name: fmt.Sprintf("known wedge: %d of %d probes", st, calls), Config: k, Steps: []Step{
-			fail(10), wait(2 * time.Second), requests(20, Success), wait(20 * time.Second), ask(1),
+			fail(10), p.after(timeout(k)), requests(20, Success), wait(p.many() * timeout(k)), ask(1),
 			expect(isState(breaker.HalfOpen).named("never closes"), Is("asks", "denied"), Equals("closes", 0)),
 		}}
 	}
 	circuits := []Circuit{
 		{Name: "this config", Config: c, Steps: []Step{
-			fail(failuresToOpen(c)), wait(timeout(c)), requests(successesToClose(c), Success),
+			fail(failuresToOpen(c)), p.after(timeout(c)), requests(successesToClose(c), Success),
 			expect(isState(breaker.Closed).named("can close"), Is("states", "open", "half_open", "closed")),
 		}},
 	}
 	// Lost probes: as many as the config can spare, and one more.
 	if spare := int(min(c.HalfOpenMaxCalls, patience)) - successesToClose(c); spare > 0 {
 		circuits = append(circuits, Circuit{Name: fmt.Sprintf("%d of its probes lost", spare), Config: c, Steps: []Step{
-			fail(failuresToOpen(c)), wait(timeout(c)), ask(spare), requests(successesToClose(c), Success),
+			fail(failuresToOpen(c)), p.after(timeout(c)), ask(spare), requests(successesToClose(c), Success),
 			expect(isState(breaker.Closed).named("closes nevertheless")),
 		}})
 	}
 	return Scenario{
-		Name: "wedge", Title: "the config can close again", Target: time.Second,
+		Name: "wedge", Title: "the config can close again", Target: p.target(time.Second),
 		Circuits:   append(circuits, known(4, 3), known(2, 0), known(2, 1)),
 		Deviations: []string{"the router admits half_open_max_calls probes an open and no more, so success_threshold above it never closes; it does not warn"},
 	}
@@ -209,7 +213,7 @@ func configSwap(p Params) Scenario {
 	strict.ErrorRateThreshold = 0.1
 	st, to := successesToClose(short), timeout(short)
 	s := Scenario{
-		Name: "config-swap", Title: "a new config under a live circuit", Target: time.Second,
+		Name: "config-swap", Title: "a new config under a live circuit", Target: p.target(time.Second),
 		Circuits: []Circuit{
 			{Name: "under an open circuit", Config: long, Steps: []Step{
 				fail(5), expect(isState(breaker.Open)), Configure{short},
@@ -244,11 +248,11 @@ func configSwap(p Params) Scenario {
 // rate: the router has no minimum volume.
 func lowTraffic(p Params) Scenario {
 	c := p.config(5, 0)
-	s := Scenario{Name: "low-traffic", Title: "opens without an outage", Target: 10 * time.Second,
+	s := Scenario{Name: "low-traffic", Title: "opens without an outage", Target: p.target(10 * time.Second),
 		Deviations: []string{"the guide picks a low-traffic canary as the safe one; with no minimum volume it is the one that opens on noise"}}
-	add := func(t TenantTraffic, e Expectation) {
+	add := func(t TenantTraffic, c breaker.Config, but string, e Expectation) {
 		s.Circuits = append(s.Circuits, Circuit{
-			Name:   fmt.Sprintf("%g req/min over %d providers, %g %% errors", t.PerMinute, t.Providers, 100*t.ErrorRate),
+			Name:   but + t.String(),
 			Config: c,
 			Steps: []Step{
 				Traffic{PerMinute: t.PerMinute, Trough: t.Trough, FailureShare: t.ErrorRate, For: t.length(), Spread: t.Providers},
@@ -256,13 +260,27 @@ func lowTraffic(p Params) Scenario {
 			}})
 	}
 	if p.Rate != nil {
-		add(*p.Rate, AtMost("opens_per_day", p.Rate.MaxOpensPerDay))
+		add(*p.Rate, c, "", AtMost("opens_per_day", p.Rate.MaxOpensPerDay))
+		if c.ErrorRateThreshold <= 1 {
+			off := c
+			off.ErrorRateThreshold = 1.01
+			add(*p.Rate, off, "with error_rate_threshold 1.01, which is off: ", Reported("opens_per_day", ""))
+		}
 		return s
 	}
 	for _, perMinute := range []float64{6, 60} {
-		add(TenantTraffic{PerMinute: perMinute, Providers: 3, ErrorRate: 0.01, Trough: 0.2}, Reported("opens_per_day", ""))
+		add(TenantTraffic{PerMinute: perMinute, Providers: 3, ErrorRate: 0.01, Trough: 0.2}, c, "", Reported("opens_per_day", ""))
 	}
 	return s
+}
+
+// String says what traffic it is.
+func (t TenantTraffic) String() string {
+	providers := "1 provider"
+	if t.Providers > 1 {
+		providers = fmt.Sprintf("%d providers", t.Providers)
+	}
+	return fmt.Sprintf("%g req/min over %s, %g %% errors", t.PerMinute, providers, 100*t.ErrorRate)
 }
 
 // length is how much of the traffic is simulated: a week, or as many days as a

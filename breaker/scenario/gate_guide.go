@@ -50,22 +50,23 @@ func reasonWords(r string) []string {
 func normalization(p Params) Scenario {
 	c := p.config(3, 2000)
 	closes := []Expectation{Is("states", "open", "half_open", "closed"), isState(breaker.Closed).named("ends closed")}
+	const apart = 100 * time.Millisecond // of the probes
 	var circuits []Circuit
 	if !p.own() {
 		circuits = append(circuits, Circuit{Name: "as in the guide", Config: c, Steps: []Step{
 			fail(5),
-			wait(1999 * time.Millisecond), ask(1), expect(Is("asks", "denied").named("before the timeout should_allow denies")),
-			wait(101 * time.Millisecond), ask(1), expect(Is("asks", "allowed").named("after 2100 ms should_allow admits")),
-			succeed(3), expect(closes...),
+			wait(1999*time.Millisecond - p.slack()), ask(1), expect(Is("asks", "denied").named("before the timeout should_allow denies")),
+			wait(101*time.Millisecond + 2*p.slack()), ask(1), expect(Is("asks", "allowed").named("after 2100 ms should_allow admits")),
+			succeed(3).each(apart), expect(closes...),
 			ask(1), expect(Is("asks", "allowed").named("should_allow admits again")),
 		}})
 	}
 	steps := []Step{fail(failuresToOpen(c))}
-	if c.TimeoutMS > 0 {
-		steps = append(steps, wait(timeout(c)-time.Millisecond), ask(1),
-			expect(Is("asks", "denied").named("1 ms before the timeout should_allow denies")), wait(time.Millisecond))
+	if early := p.slack() + time.Millisecond; timeout(c) >= early {
+		steps = append(steps, wait(timeout(c)-early), ask(1),
+			expect(Is("asks", "denied").named(fmt.Sprintf("%s before the timeout should_allow denies", early))), wait(early+p.slack()))
 	}
-	steps = append(steps, requests(successesToClose(c), Success), expect(closes...),
+	steps = append(steps, requests(successesToClose(c), Success).each(apart), expect(closes...),
 		fail(1), expect(Reported("state", "after one more failure")))
 	circuits = append(circuits, Circuit{Name: "each probe asks", Config: c, Steps: steps})
 	return Scenario{
@@ -119,6 +120,10 @@ func concurrentLoad(p Params) Scenario {
 		s.Verb, s.Parallel = v, parallel
 		return s
 	}
+	asked := []Expectation{Equals("events", n).named("requests counted"), Equals("circuits", 1)}
+	if !p.own() {
+		asked = append(asked, AtLeast("fail_fasts", 1).named("denied once it is open"))
+	}
 	recorded := append([]Expectation{Equals("events", n).named("requests counted"), Equals("held", n),
 		Equals("error_rate", failureShare(load)), Equals("circuits", 1)}, endsOpen(c, load)...)
 	return Scenario{
@@ -127,7 +132,7 @@ func concurrentLoad(p Params) Scenario {
 			{Name: "20 workers in turns", Config: c, Steps: []Step{at(Record, false), expect(recorded...)}},
 			{Name: "20 goroutines", Config: c, Steps: []Step{at(Record, true), expect(recorded...)}},
 			{Name: "20 goroutines that ask", Config: c, Steps: []Step{at(Requests, true),
-				expect(append([]Expectation{Equals("events", n).named("requests counted"), Equals("circuits", 1)}, endsOpen(c, load)...)...)}},
+				expect(append(asked, endsOpen(c, load)...)...)}},
 		},
 	}
 }

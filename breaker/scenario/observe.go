@@ -145,6 +145,8 @@ func (t *totals) atFirstOpen() {
 	}
 }
 
+func (t *totals) rate() float64 { return math.Float64frombits(t.errorRate.Load()) }
+
 // observe is what the metrics tell of the circuit.
 func (t *totals) observe() Observation {
 	t.mu.Lock()
@@ -161,7 +163,7 @@ func (t *totals) observe() Observation {
 		"failures":          {Number: float64(t.failures.Load())},
 		"fail_fasts":        {Number: float64(t.failFasts.Load())},
 		"events":            {Number: float64(t.successes.Load() + t.failures.Load() + t.failFasts.Load())},
-		"error_rate":        {Number: math.Float64frombits(t.errorRate.Load())},
+		"error_rate":        {Number: t.rate()},
 		"window_requests":   {Number: float64(t.windowRequests.Load())},
 		"window_failures":   {Number: float64(t.windowFailures.Load())},
 	}

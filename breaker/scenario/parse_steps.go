@@ -204,7 +204,7 @@ func (r *reader) requestsOf(verb Verb, c *Circuit) func(k, v *yaml.Node) {
 			r.bad(n, "ask does that", "record: an outcome that never comes cannot be recorded")
 		case s.Parallel && s.Workers < 2:
 			r.bad(n, "", "%s: parallel needs workers, 2 at least", verb)
-		case s.Parallel && slices.ContainsFunc(s.Outcomes, func(o Outcome) bool { return o.delay(s) > 0 }):
+		case s.Parallel && slices.ContainsFunc(s.Outcomes, func(o Outcome) bool { return s.Delay(o) > 0 }):
 			r.bad(n, "", "%s: parallel workers send at one instant, so an outcome cannot come later", verb)
 		case s.Spread > max(s.Workers, 1):
 			r.bad(n, "", "%s: spread deals workers out to circuits: there are more circuits than workers", verb)
@@ -310,7 +310,7 @@ func (r *reader) expect(n *yaml.Node) Expect {
 func (r *reader) bound(m Measure, v *yaml.Node, e *Expectation) bool {
 	problems := len(r.problems)
 	switch {
-	case m.kind == word || m.kind == list:
+	case m.kind >= word:
 		if v.Kind == yaml.SequenceNode {
 			for _, x := range v.Content {
 				e.Words = append(e.Words, r.text(x, m.Name))

@@ -33,8 +33,14 @@ type Result struct {
 	Deviations []string `json:"deviations"`
 	// Tells are what the config does, in words.
 	Tells []string `json:"tells"`
-	// Skipped says why the scenario, or a part of it, was not run.
-	Skipped []string `json:"skipped"`
+	// Skipped is what of the scenario was not run, and why.
+	Skipped []Skip `json:"skipped"`
+}
+
+// Skip is a circuit, or some expectations of one, that was left out.
+type Skip struct {
+	Circuit string `json:"circuit,omitempty"`
+	Why     string `json:"why"`
 }
 
 // CircuitResult is what one circuit showed.
@@ -75,12 +81,13 @@ type Config struct {
 }
 
 // NewResult begins the result of a scenario.
-func newResult(s Scenario, seed uint64) Result {
+func NewResult(s Scenario, seed uint64) Result {
 	return Result{Name: s.Name, Title: s.Title, Source: s.Path, TargetMS: s.Target.Milliseconds(), Seed: seed, Checks: []Check{},
-		Circuits: []CircuitResult{}, Deviations: append([]string{}, s.Deviations...), Tells: []string{}, Skipped: []string{}}
+		Circuits: []CircuitResult{}, Deviations: append([]string{}, s.Deviations...), Tells: []string{}, Skipped: []Skip{}}
 }
 
-func (r *Result) add(c CircuitResult, checks []Check) {
+// Add adds what a circuit showed.
+func (r *Result) Add(c CircuitResult, checks []Check) {
 	r.Checks = append(r.Checks, checks...)
 	if c.Opened != nil {
 		r.Tells = append(r.Tells, c.tell())
@@ -91,8 +98,8 @@ func (r *Result) add(c CircuitResult, checks []Check) {
 	r.FinalState = c.FinalState
 }
 
-// took ends the result: how long it took, and its verdict.
-func (r *Result) took(d time.Duration) {
+// Finish ends the result: how long it took, and its verdict.
+func (r *Result) Finish(d time.Duration) {
 	r.DurationMS = float64(d.Microseconds()) / 1000
 	r.TargetMet = r.TargetMS == 0 || d < time.Duration(r.TargetMS)*time.Millisecond
 	r.Verdict = r.worst()
@@ -122,7 +129,7 @@ func (w *world) result(c Circuit) (CircuitResult, []Check) {
 	if c.Unconfigured {
 		res.Config = Config(breaker.DefaultConfig())
 	}
-	w.line.end(w.now - start)
+	w.line.End(w.now - start)
 	res.Timeline = &w.line
 	if w.unordered && w.ctx.Err() == nil {
 		// Only what was expected is certain.

@@ -48,13 +48,13 @@ func (s Scenario) Run(ctx context.Context, o Options) Result {
 		o.Open = Twin
 	}
 	began := o.Now()
-	res := newResult(s, o.Seed)
+	res := NewResult(s, o.Seed)
 	for i, c := range s.Circuits {
 		w := newWorld(ctx, s, i, o)
 		w.play(c)
-		res.add(w.result(c))
+		res.Add(w.result(c))
 	}
-	res.took(o.Now().Sub(began))
+	res.Finish(o.Now().Sub(began))
 	if ctx.Err() != nil {
 		res.Verdict = Interrupted
 	}
@@ -114,7 +114,7 @@ func newWorld(ctx context.Context, s Scenario, circuit int, o Options) *world {
 	h := fnv.New64a()
 	_, _ = fmt.Fprintf(h, "%s/%d", s.Name, circuit) // a hash never fails
 	w := &world{ctx: ctx, totals: newTotals(), rng: rand.New(rand.NewPCG(o.Seed, h.Sum64())), now: start, spread: 1}
-	w.totals.onMove = func(to breaker.State) { w.line.move(w.now-start, to) }
+	w.totals.onMove = func(to breaker.State) { w.line.Move(w.now-start, to) }
 	var sink breaker.Sink = w.totals
 	if slices.ContainsFunc(s.Circuits[circuit].expectations(), func(e Expectation) bool { return e.Measure == "metrics" }) {
 		w.oracle = &oracle{next: w.totals}
@@ -227,16 +227,16 @@ func (w *world) request(s Send, k breaker.Key, o Outcome) {
 		w.asked++
 		if !w.b.Allow(k, w.now) {
 			w.denied++
-			w.line.add(w.now-start, denied)
+			w.line.Add(w.now-start, Denied)
 			return
 		}
 	}
 	failed, counted := o.Failed()
 	if s.Verb == Ask || !counted {
-		w.line.add(w.now-start, unanswered)
+		w.line.Add(w.now-start, Unanswered)
 		return
 	}
-	if d := o.delay(s).Milliseconds(); d > 0 {
+	if d := s.Delay(o).Milliseconds(); d > 0 {
 		heap.Push(&w.pending, answer{w.now + d, w.requests, k, failed})
 		return
 	}
@@ -246,11 +246,12 @@ func (w *world) request(s Send, k breaker.Key, o Outcome) {
 func (w *world) record(k breaker.Key, failed bool) {
 	if failed {
 		w.b.Failure(k, w.now)
-		w.line.add(w.now-start, failure)
-		return
+		w.line.Add(w.now-start, Failed)
+	} else {
+		w.b.Success(k, w.now)
+		w.line.Add(w.now-start, Succeeded)
 	}
-	w.b.Success(k, w.now)
-	w.line.add(w.now-start, success)
+	w.line.Rate(w.now-start, w.totals.rate())
 }
 
 // wait lets virtual time pass; answers come in on the way.

@@ -85,8 +85,8 @@ func (o Outcome) Failed() (failed, counted bool) {
 	return true, true
 }
 
-// delay is how long the outcome of a step takes to be known.
-func (o Outcome) delay(s Send) time.Duration {
+// Delay is how long an outcome of the step takes to be known.
+func (s Send) Delay(o Outcome) time.Duration {
 	if s.Latency > 0 {
 		return s.Latency
 	}

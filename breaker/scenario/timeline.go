@@ -2,14 +2,15 @@ package scenario
 
 import "github.com/cbops/cbops/breaker"
 
-// decision is what happened to one request.
-type decision int
+// Decision is what happened to one request.
+type Decision int
 
+// The decisions.
 const (
-	success decision = iota
-	failure
-	denied
-	unanswered
+	Succeeded Decision = iota
+	Failed
+	Denied
+	Unanswered
 )
 
 // maxBins bounds a timeline; a longer run has wider bins.
@@ -36,8 +37,10 @@ type Bin struct {
 	// Opens and Closes are transitions to open and to closed.
 	Opens  int `json:"opens"`
 	Closes int `json:"closes"`
-	// State is the state at the bin's end, "" where it did not change in it.
-	State breaker.State `json:"state,omitempty"`
+	// State and ErrorRate are those at the bin's end.
+	State     breaker.State `json:"state"`
+	ErrorRate float64       `json:"errorRate"`
+	rated     bool          // the rate was stored in this bin
 }
 
 // Move is a transition.
@@ -75,27 +78,32 @@ func (t *Timeline) widen() {
 			if c.State != "" {
 				b.State = c.State
 			}
+			if c.rated {
+				b.ErrorRate, b.rated = c.ErrorRate, true
+			}
 		}
 		half = append(half, b)
 	}
 	t.Bins = half
 }
 
-func (t *Timeline) add(at int64, d decision) {
+// Add notes a request, at so many milliseconds from the start.
+func (t *Timeline) Add(at int64, d Decision) {
 	b := t.bin(at)
 	switch d {
-	case success:
+	case Succeeded:
 		b.Successes++
-	case failure:
+	case Failed:
 		b.Failures++
-	case denied:
+	case Denied:
 		b.Denied++
-	case unanswered:
+	case Unanswered:
 		b.Unanswered++
 	}
 }
 
-func (t *Timeline) move(at int64, to breaker.State) {
+// Move notes a transition.
+func (t *Timeline) Move(at int64, to breaker.State) {
 	b := t.bin(at)
 	b.State = to
 	switch to {
@@ -109,8 +117,26 @@ func (t *Timeline) move(at int64, to breaker.State) {
 	}
 }
 
-// end fixes the length.
-func (t *Timeline) end(at int64) {
+// Rate notes the stored error rate.
+func (t *Timeline) Rate(at int64, r float64) {
+	b := t.bin(at)
+	b.ErrorRate, b.rated = r, true
+}
+
+// End fixes the length, and carries state and rate on over bins in which nothing
+// happened.
+func (t *Timeline) End(at int64) {
 	t.bin(at)
 	t.LengthMS = at
+	state, rate := breaker.Closed, 0.0
+	for i := range t.Bins {
+		b := &t.Bins[i]
+		if b.State != "" {
+			state = b.State
+		}
+		if b.rated {
+			rate = b.ErrorRate
+		}
+		b.State, b.ErrorRate = state, rate
+	}
 }
