@@ -267,7 +267,7 @@ func TestNotARouter(t *testing.T) {
 		"HTML":              {page(200, "<html>\n<body>log in</body>"), "answered no metrics: line 1"},
 		"JSON":              {page(200, `{"status":"ok"}`), "answered no metrics"},
 		"others":            {page(200, "node_cpu_seconds_total{cpu=\"0\"} 1\n"), "none of them is a router's"},
-		"a redirect":        {http.RedirectHandler("http://elsewhere.example/", 302), "answered 302 Found"},
+		"a redirect":        {http.RedirectHandler("http://elsewhere.example/", http.StatusFound), "answered 302 Found"},
 		"no requests":       {onlyMetrics("router_x 1"), "POST /v1/requests answered 404"},
 		"not allowed":       {onlyMetricsAnd("", 405), "POST /v1/requests answered 405"},
 		"too large":         {page(200, strings.Repeat("router_x 1\n", 7_000_000)), "more than 64 MiB"},

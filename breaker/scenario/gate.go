@@ -117,9 +117,11 @@ func failuresToOpen(c breaker.Config) int {
 // successesToClose are enough to close any config that closes at all.
 func successesToClose(c breaker.Config) int { return int(min(max(c.SuccessThreshold, 1), patience)) }
 
-// timeout is how long a circuit stays open.
+// timeout is how long a circuit stays open. Nobody waits longer than ten years: a
+// config that does has no way to close.
 func timeout(c breaker.Config) time.Duration {
-	return time.Duration(max(c.TimeoutMS, 0)) * time.Millisecond
+	const tenYears = 10 * 365 * 24 * time.Hour
+	return min(time.Duration(min(max(c.TimeoutMS, 0), math.MaxInt64/int64(time.Millisecond)))*time.Millisecond, tenYears)
 }
 
 // openingFailure is the failure at which a closed circuit opens that has seen so

@@ -43,8 +43,11 @@ func stress(p Params) Scenario {
 func longWindow(p Params) Scenario {
 	c := p.config(10, 0)
 	window := windowOf(c)
-	every := 100 * time.Millisecond
-	length := max(p.Length, 2*window)
+	every, length := 100*time.Millisecond, p.Length
+	if 2*window > length { // as many requests as for the longest window that is documented, 1 h
+		length = 2 * window
+		every = max(every, (length / 72_000).Round(time.Millisecond))
+	}
 	n := int(length / every)
 	outcomes := make([]Outcome, 20)
 	for i := range outcomes {
@@ -185,7 +188,7 @@ func wedge(p Params) Scenario {
 		}},
 	}
 	// Lost probes: as many as the config can spare, and one more.
-	if spare := int(min(c.HalfOpenMaxCalls, patience)) - successesToClose(c); spare > 0 {
+	if spare := int(min(max(c.HalfOpenMaxCalls, 0), patience)) - successesToClose(c); spare > 0 {
 		circuits = append(circuits, Circuit{Name: fmt.Sprintf("%d of its probes lost", spare), Config: c, Steps: []Step{
 			fail(failuresToOpen(c)), p.after(timeout(c)), ask(spare), requests(successesToClose(c), Success),
 			expect(isState(breaker.Closed).named("closes nevertheless")),

@@ -3,8 +3,11 @@ package scenario_test
 import (
 	"context"
 	"fmt"
+	"math"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 
 	"github.com/cbops/cbops/breaker"
 	"github.com/cbops/cbops/breaker/scenario"
@@ -71,6 +74,42 @@ func TestAnyConfigThatCanCloseGoesThrough(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Property: whatever numbers a policy holds, the gate ends soon and says something:
+// the router validates none of them.
+func TestTheGateTakesAnyConfig(t *testing.T) {
+	any64 := rapid.OneOf(rapid.Int64Range(-2, 12), rapid.SampledFrom([]int64{100, 3600, 300_000, 1 << 31, 1 << 40, math.MaxInt64, math.MinInt64}))
+	rapid.Check(t, func(t *rapid.T) {
+		c := breaker.Config{
+			FailureThreshold: any64.Draw(t, "failure_threshold"), SuccessThreshold: any64.Draw(t, "success_threshold"),
+			TimeoutMS: any64.Draw(t, "timeout_ms"), HalfOpenMaxCalls: any64.Draw(t, "half_open_max_calls"),
+			ErrorRateThreshold: rapid.SampledFrom([]float64{0.5, 0, -1, 1, 1.01, 1e300, 1e-300}).Draw(t, "error_rate_threshold"),
+			WindowSeconds:      any64.Draw(t, "window"), LatencyThresholdMS: any64.Draw(t, "latency"),
+		}
+		for _, live := range []bool{false, true} {
+			for _, s := range scenario.Gate(scenario.Params{Config: &c, Live: live, Length: time.Minute}) {
+				n := 0
+				for _, x := range s.Circuits {
+					if x.Duration() < 0 {
+						t.Fatalf("%s, %s takes %s", s.Name, x.Name, x.Duration())
+					}
+					n += x.Requests()
+				}
+				if n < 0 || n > 200_000 {
+					t.Fatalf("%s makes %d requests", s.Name, n)
+				}
+				if live || n > 20_000 {
+					continue
+				}
+				r := s.Run(context.Background(), scenario.Options{Now: clock, Seed: 1})
+				wedged := c.SuccessThreshold > max(c.HalfOpenMaxCalls, 1)
+				if s.Name == "wedge" && wedged && r.Verdict == scenario.Pass {
+					t.Fatalf("%+v can never close, and passes", c)
+				}
+			}
+		}
+	})
 }
 
 // Every expectation of the gate can fail: for each there is a breaker, broken on

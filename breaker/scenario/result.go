@@ -20,12 +20,12 @@ type Result struct {
 	Requests   int    `json:"requests"`
 	FinalState string `json:"finalState"`
 	// VirtualMS is how much virtual time passed; DurationMS is what the scenario
-	// took by the caller's clock, and TargetMet holds it against the TargetMS, where
-	// there is one. It decides no verdict.
+	// took by the caller's clock, 0 where that stood still. TargetMet holds it
+	// against the TargetMS; nil where one of them is missing. It decides no verdict.
 	VirtualMS  int64           `json:"virtualMs"`
 	DurationMS float64         `json:"durationMs"`
 	TargetMS   int64           `json:"targetMs,omitempty"`
-	TargetMet  bool            `json:"targetMet"`
+	TargetMet  *bool           `json:"targetMet,omitempty"`
 	Seed       uint64          `json:"seed"`
 	Checks     []Check         `json:"checks"`
 	Circuits   []CircuitResult `json:"circuits"`
@@ -101,7 +101,9 @@ func (r *Result) Add(c CircuitResult, checks []Check) {
 // Finish ends the result: how long it took, and its verdict.
 func (r *Result) Finish(d time.Duration) {
 	r.DurationMS = float64(d.Microseconds()) / 1000
-	r.TargetMet = r.TargetMS == 0 || d < time.Duration(r.TargetMS)*time.Millisecond
+	if met := d < time.Duration(r.TargetMS)*time.Millisecond; r.TargetMS > 0 && d > 0 {
+		r.TargetMet = &met
+	}
 	r.Verdict = r.worst()
 }
 

@@ -8,6 +8,9 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -300,6 +303,21 @@ func TestParseFileRefuses(t *testing.T) {
 		if err == nil || !strings.HasPrefix(err.Error(), "lab.yaml:"+tt.place+": ") || fault.CodeOf(err) != fault.Usage {
 			t.Errorf("%q: %v, want lab.yaml:%s", tt.file, err, tt.place)
 		}
+	}
+}
+
+// The manual's example is read.
+func TestParseFileReadsTheManual(t *testing.T) {
+	raw, err := os.ReadFile(filepath.Join("..", "..", "docs", "lab.md"))
+	check(t, err)
+	m := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindSubmatch(raw)
+	if m == nil {
+		t.Fatal("the manual has no example")
+	}
+	f, err := ParseFile("lab.yaml", m[1], start())
+	check(t, err)
+	if len(f.Tenants) != 1 || len(f.Faults) != 2 || f.Faults[1].To != start().Add(4*time.Minute) {
+		t.Errorf("%+v", f)
 	}
 }
 

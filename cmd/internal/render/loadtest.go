@@ -151,12 +151,18 @@ func (l LoadTest) context() string {
 	if l.Live != nil {
 		where = "live, " + l.Live.URL
 	}
-	return fmt.Sprintf("%s · %s · seed %d · %s in %s", where, l.Subject.text(), l.Seed, counted(l.counts().requests, "request"), ms(l.DurationMS))
+	text := fmt.Sprintf("%s · %s · seed %d · %s", where, l.Subject.text(), l.Seed, counted(l.counts().requests, "request"))
+	if l.DurationMS > 0 { // the practice world's clock stands still
+		text += " in " + ms(l.DurationMS)
+	}
+	return text
 }
 
 // ms is a duration as a person reads it.
 func ms(x float64) string {
 	switch {
+	case x == 0:
+		return "not measured"
 	case x < 10:
 		return fmt.Sprintf("%.1f ms", x)
 	case x < 10_000:
@@ -213,7 +219,7 @@ func (l LoadTest) row(s scenario.Result) Row {
 			row.Text += fmt.Sprintf(", %d undecided", u)
 		}
 	}
-	if !s.TargetMet {
+	if s.TargetMet != nil && !*s.TargetMet {
 		row.Text += fmt.Sprintf(" (took %s, target %s)", ms(s.DurationMS), time.Duration(s.TargetMS)*time.Millisecond)
 	}
 	if n := len(s.Skipped); n > 0 {

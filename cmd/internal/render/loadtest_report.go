@@ -102,10 +102,10 @@ func (l LoadTest) reportDurations(b *strings.Builder) {
 	for _, s := range l.Scenarios {
 		target, met := "none", "-"
 		if s.TargetMS > 0 {
-			target, met = "under "+virtual(s.TargetMS), "yes"
-			if !s.TargetMet {
-				met = "**no**"
-			}
+			target = "under " + virtual(s.TargetMS)
+		}
+		if s.TargetMet != nil {
+			met = map[bool]string{true: "yes", false: "**no**"}[*s.TargetMet]
 		}
 		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", cell(s.Name), ms(s.DurationMS), target, met)
 	}
