@@ -2,6 +2,7 @@ package render
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -59,6 +60,19 @@ func (s Subject) text() string {
 		return s.Tenant + "/" + s.Policy + " (" + s.Source + ")"
 	}
 	return s.Source
+}
+
+// subject says whose config was tested; a scenario file may have its own.
+func (l LoadTest) subject() string {
+	files := slices.ContainsFunc(l.Scenarios, func(s scenario.Result) bool { return s.Source != "" })
+	gate := slices.ContainsFunc(l.Scenarios, func(s scenario.Result) bool { return s.Source == "" })
+	switch {
+	case files && !gate && l.Subject.Config == "guide":
+		return "configs of the files"
+	case files:
+		return l.Subject.text() + ", files their own"
+	}
+	return l.Subject.text()
 }
 
 // counts are what the answer is made of.
@@ -151,7 +165,7 @@ func (l LoadTest) context() string {
 	if l.Live != nil {
 		where = "live, " + l.Live.URL
 	}
-	text := fmt.Sprintf("%s · %s · seed %d · %s", where, l.Subject.text(), l.Seed, counted(l.counts().requests, "request"))
+	text := fmt.Sprintf("%s · %s · seed %d · %s", where, l.subject(), l.Seed, counted(l.counts().requests, "request"))
 	if l.DurationMS > 0 { // the practice world's clock stands still
 		text += " in " + ms(l.DurationMS)
 	}

@@ -61,7 +61,7 @@ func (l LoadTest) reportRun(b *strings.Builder) {
 	} else {
 		row("breaker", "exact twin, virtual time")
 	}
-	row("config", l.Subject.text())
+	row("config", l.subject())
 	if l.Subject.Enabled != nil {
 		row("enabled in the policy", fmt.Sprint(*l.Subject.Enabled))
 	}
@@ -143,11 +143,11 @@ func reportScenario(b *strings.Builder, s scenario.Result, pictures bool) {
 	for _, c := range s.Circuits {
 		reportCircuit(b, c)
 	}
-	b.WriteString("\nConfigs:\n\n```json\n")
+	b.WriteString("\nConfigs:\n\n")
 	for _, c := range configsOf(s) {
-		b.WriteString(c + "\n")
+		b.WriteString("- " + c + "\n")
 	}
-	b.WriteString("```\n\n")
+	b.WriteByte('\n')
 	if pictures {
 		if pic := plotScenario(s); pic != "" {
 			b.WriteString(fence(pic))
@@ -181,18 +181,25 @@ func reportCircuit(b *strings.Builder, c scenario.CircuitResult) {
 
 // configsOf are the configs of a scenario, each once, with the circuits that had it.
 func configsOf(s scenario.Result) []string {
-	var lines []string
-	seen := map[scenario.Config]bool{}
+	var configs []scenario.Config
+	circuits := map[scenario.Config][]string{}
 	for _, c := range s.Circuits {
-		if seen[c.Config] {
-			continue
+		if _, seen := circuits[c.Config]; !seen {
+			configs = append(configs, c.Config)
 		}
-		seen[c.Config] = true
-		raw, err := json.Marshal(c.Config)
+		circuits[c.Config] = append(circuits[c.Config], c.Name)
+	}
+	var lines []string
+	for _, c := range configs {
+		raw, err := json.Marshal(c)
 		if err != nil { // cannot happen: numbers only
 			continue
 		}
-		lines = append(lines, string(raw))
+		line := "`" + string(raw) + "`"
+		if names := strings.Join(circuits[c], ", "); names != "" {
+			line += ": " + inline(names)
+		}
+		lines = append(lines, line)
 	}
 	return lines
 }
