@@ -90,7 +90,7 @@ type trafficFlags struct {
 func (t *trafficFlags) add(c *cobra.Command) {
 	f := c.Flags()
 	f.Float64Var(&t.rate, "rate", 0, "the tenant's requests a `MINUTE`, all providers together: low-traffic judges then")
-	f.IntVar(&t.providers, "providers", 0, "how many providers share the rate (default those of the policy, else 1)")
+	f.IntVar(&t.providers, "providers", 0, "how many providers share the rate evenly (default those of the policy by weight, else 1)")
 	f.Float64Var(&t.errorRate, "error-rate", 0.01, "`SHARE` of the tenant's requests that fail on a good day")
 	f.Float64Var(&t.trough, "trough", 0.2, "rate of the quietest hour as a `SHARE` of the mean")
 	f.Float64Var(&t.maxOpens, "max-false-opens", 1, "opens a `DAY` without an outage that are accepted")
@@ -113,10 +113,16 @@ func (t *trafficFlags) params(subject testSubject, length time.Duration) (*scena
 		return nil, nil
 	}
 	n := t.providers
-	if n == 0 {
-		n = max(1, len(subject.providers))
+	var weights []float64
+	if n == 0 { // as the policy deals them out
+		for _, p := range subject.providers {
+			if p.Weight > 0 {
+				weights = append(weights, p.Weight)
+			}
+		}
+		n = max(1, len(weights))
 	}
-	return &scenario.TenantTraffic{PerMinute: t.rate, Providers: n, ErrorRate: t.errorRate, Trough: t.trough,
+	return &scenario.TenantTraffic{PerMinute: t.rate, Providers: n, Weights: weights, ErrorRate: t.errorRate, Trough: t.trough,
 		For: length, MaxOpensPerDay: t.maxOpens}, nil
 }
 

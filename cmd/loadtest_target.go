@@ -9,6 +9,7 @@ import (
 	"github.com/cbops/cbops/breaker"
 	"github.com/cbops/cbops/cmd/internal/render"
 	"github.com/cbops/cbops/internal/fault"
+	"github.com/cbops/cbops/rollout/lab"
 	"github.com/cbops/cbops/rollout/policy"
 	"github.com/cbops/cbops/rollout/router"
 )
@@ -17,7 +18,7 @@ import (
 type testSubject struct {
 	// config is nil for the guide's parameters.
 	config    *breaker.Config
-	providers []string
+	providers []lab.Provider
 	shown     render.Subject
 	warnings  []string
 }
@@ -175,7 +176,7 @@ func (s *testSubject) take(d *policy.Document, tenant, name string) error {
 		}
 		s.warnings = append(s.warnings, i.Place+": "+i.Message)
 	}
-	s.config, s.providers = &b.Config, d.Providers()
+	s.config, s.providers = &b.Config, lab.ProvidersOf(d.Bytes())
 	s.shown = render.Subject{Config: "own", Tenant: tenant, Policy: name, Source: d.Path(), Enabled: &b.Enabled}
 	if !b.Enabled {
 		s.warnings = append(s.warnings, d.Path()+": enabled is false: outcomes are counted and circuits trip, but nothing acts on them")

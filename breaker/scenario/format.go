@@ -143,7 +143,15 @@ func stepNodes(st Step, now *breaker.Config) []*yaml.Node {
 		raw(m, "failures", plain(st.FailureShare))
 		raw(m, "trough", plain(st.Trough))
 		put(m, "for", st.For.String())
-		raw(m, "spread", strconv.Itoa(max(st.Spread, 1)))
+		if len(st.Weights) == 0 {
+			raw(m, "spread", strconv.Itoa(max(st.Spread, 1)))
+		} else {
+			list := &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
+			for _, w := range st.Weights {
+				list.Content = append(list.Content, word1(plain(w)))
+			}
+			m.Content = append(m.Content, word1("weights"), list)
+		}
 		return []*yaml.Node{step("traffic", m)}
 	case Expect:
 		return expectNodes(st)

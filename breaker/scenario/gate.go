@@ -37,8 +37,9 @@ type Params struct {
 type TenantTraffic struct {
 	PerMinute float64 // of all providers together
 	Providers int
-	ErrorRate float64 // on a good day, 0 to 1
-	Trough    float64 // rate of the quietest hour as a share of the mean
+	Weights   []float64 // of the providers; none is evenly
+	ErrorRate float64   // on a good day, 0 to 1
+	Trough    float64   // rate of the quietest hour as a share of the mean
 	// For is how much of it is simulated; 0 for as much as is quick.
 	For time.Duration
 	// MaxOpensPerDay is how many false opens a day are accepted, of all providers

@@ -258,7 +258,7 @@ func lowTraffic(p Params) Scenario {
 			Name:   but + t.String(),
 			Config: c,
 			Steps: []Step{
-				Traffic{PerMinute: t.PerMinute, Trough: t.Trough, FailureShare: t.ErrorRate, For: t.length(), Spread: t.Providers},
+				Traffic{PerMinute: t.PerMinute, Trough: t.Trough, FailureShare: t.ErrorRate, For: t.length(), Spread: t.Providers, Weights: t.Weights},
 				expect(e.named("false opens a day")),
 			}})
 	}

@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"math"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -83,7 +84,7 @@ func (w *world) traffic(t Traffic) {
 		}
 		w.wait(int64(at) - w.now)
 		o := Success
-		k := key(w.rng.IntN(max(t.Spread, 1)))
+		k := key(t.pick(w.rng))
 		if w.rng.Float64() < t.FailureShare {
 			o = Failure
 		}
@@ -92,6 +93,24 @@ func (w *world) traffic(t Traffic) {
 	if w.ctx.Err() == nil {
 		w.wait(int64(end) - w.now)
 	}
+}
+
+// pick chooses the circuit of a request.
+func (t Traffic) pick(rng *rand.Rand) int {
+	if len(t.Weights) == 0 {
+		return rng.IntN(max(t.Spread, 1))
+	}
+	var sum float64
+	for _, w := range t.Weights {
+		sum += w
+	}
+	x := rng.Float64() * sum
+	for i, w := range t.Weights {
+		if x -= w; x < 0 {
+			return i
+		}
+	}
+	return len(t.Weights) - 1
 }
 
 // poisson are the exact two-sided 95 % bounds of the mean of a Poisson count.

@@ -26,6 +26,7 @@ const (
 	MaxRequests = 2_000_000           // of all steps
 	MaxDuration = 31 * 24 * time.Hour // of virtual time, a circuit
 	maxItems    = 1000                // circuits, steps, expectations, workers
+	maxProblems = 100                 // that are looked for; the first is told
 )
 
 // Parse reads a scenario from YAML (docs/loadtest.md has the format). base is the
@@ -133,7 +134,7 @@ func (r *reader) mapping(n *yaml.Node, where string, known map[string]func(k, v 
 		return false
 	}
 	seen := map[string]bool{}
-	for i := 0; i+1 < len(n.Content); i += 2 {
+	for i := 0; i+1 < len(n.Content) && len(r.problems) < maxProblems; i += 2 {
 		k, v := n.Content[i], n.Content[i+1]
 		read, ok := known[k.Value]
 		switch {

@@ -246,12 +246,29 @@ func (r *reader) traffic(n *yaml.Node) Traffic {
 		"trough":     func(_, v *yaml.Node) { t.Trough = r.float(v, "trough", 0, 1) },
 		"for":        func(_, v *yaml.Node) { t.For = r.duration(v, "for") },
 		"spread":     func(_, v *yaml.Node) { t.Spread = int(r.integer(v, "spread", 1, maxItems)) },
+		"weights":    func(_, v *yaml.Node) { t.Weights = r.weights(v) },
 	})
+	if len(t.Weights) > 0 {
+		t.Spread = len(t.Weights)
+	}
 	if t.PerMinute == 0 || t.For == 0 {
 		r.bad(n, "", "traffic needs per_minute and for, both above 0")
 	}
 	r.requests += max(t.PerMinute, 1) * t.For.Minutes() // a quiet minute is work too
 	return t
+}
+
+// weights are a list of numbers above 0.
+func (r *reader) weights(n *yaml.Node) []float64 {
+	if n.Kind != yaml.SequenceNode || len(n.Content) == 0 || len(n.Content) > maxItems {
+		r.bad(n, "", "weights is %s, want a list of 1 to %d numbers", what(n), maxItems)
+		return nil
+	}
+	var out []float64
+	for _, x := range n.Content {
+		out = append(out, r.float(x, "weight", 1e-6, 1e6))
+	}
+	return out
 }
 
 // show reads a measure that is reported and not judged.

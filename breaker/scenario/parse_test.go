@@ -28,7 +28,7 @@ func TestFormatParsesBack(t *testing.T) {
 	countOnly := configs()["count only"]
 	for _, p := range []scenario.Params{
 		{}, {Config: &countOnly},
-		{Rate: &scenario.TenantTraffic{PerMinute: 6, Providers: 2, ErrorRate: 0.01, Trough: 0.3, For: 24 * time.Hour, MaxOpensPerDay: 50}},
+		{Rate: &scenario.TenantTraffic{PerMinute: 6, Providers: 2, Weights: []float64{70, 30}, ErrorRate: 0.01, Trough: 0.3, For: 24 * time.Hour, MaxOpensPerDay: 50}},
 	} {
 		for _, s := range scenario.Gate(p) {
 			text, err := scenario.Format(s)
@@ -124,6 +124,7 @@ func TestParseRefuses(t *testing.T) {
 		{"parallel and late", steps("  - send: {count: 2, workers: 2, outcome: timeout, parallel: true}\n"), "6:11", "cannot come later"},
 		{"more circuits than workers", steps("  - send: {count: 2, spread: 2, outcome: failure}\n"), "6:11", "more circuits than workers"},
 		{"traffic of nothing", steps("  - traffic: {for: 1h}\n"), "6:14", "per_minute and for"},
+		{"weightless", steps("  - traffic: {per_minute: 1, for: 1h, weights: [1, 0]}\n"), "6:52", "weight 0 is out of bounds"},
 		{"expects nothing", steps(""), "5:3", "expects nothing, so it cannot fail"},
 		{"only shows", steps("  - show: state\n"), "5:3", "expects nothing, so it cannot fail"},
 		{"shows what there is not", steps("  - show: wind\n"), "6:11", "want a measure"},

@@ -143,8 +143,10 @@ type Traffic struct {
 	// FailureShare of the requests fails.
 	FailureShare float64
 	For          time.Duration
-	// Spread is the number of circuits (providers) that share the rate.
-	Spread int
+	// Spread is the number of circuits (providers) that share the rate, evenly or in
+	// the proportion of Weights, where there are as many.
+	Spread  int
+	Weights []float64
 }
 
 // Expect looks, and says what must be seen.

@@ -7,6 +7,9 @@ import (
 	"github.com/cbops/cbops/rollout/router"
 )
 
+// ProvidersOf are the providers that a policy names, as the router reads them.
+func ProvidersOf(raw []byte) []Provider { return providersOf(raw) }
+
 // Request is one request to the practice router that names its provider, as one
 // whose context has a selected_provider (ROUTER.md §3).
 type Request struct {
