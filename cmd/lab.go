@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -73,6 +74,7 @@ func (a *app) labServe(ctx context.Context, o labServeOptions) error {
 	if err := loopbackAddress(o.listen, o.allowRemote); err != nil {
 		return err
 	}
+	o.listen = literally(o.listen)
 	if o.lasts < 0 {
 		return fault.New(fault.Usage, "--for %s is below 0", o.lasts)
 	}
@@ -244,11 +246,19 @@ func loopbackAddress(addr string, allowRemote bool) error {
 }
 
 // loopback reports whether a host is this machine for certain: a loopback address,
-// or localhost, which is never asked of a name server.
+// or localhost, which must go through literally.
 func loopback(host string) bool {
 	if host == "localhost" {
 		return true
 	}
 	ip, err := netip.ParseAddr(host)
 	return err == nil && ip.Unmap().IsLoopback()
+}
+
+// literally takes localhost for 127.0.0.1, so that no resolver has a say in it.
+func literally(hostPort string) string {
+	if port, ok := strings.CutPrefix(hostPort, "localhost"); ok && (port == "" || port[0] == ':') {
+		return "127.0.0.1" + port
+	}
+	return hostPort
 }

@@ -53,6 +53,9 @@ func (l *liveFlags) target() (*url.URL, error) {
 		return nil, fault.Hint(fault.New(fault.Usage, "--live %s is not on loopback: a load test makes a router's circuits open", u.Redacted()),
 			"--allow-remote if that router is there for tests")
 	}
+	if !l.allowRemote {
+		u.Host = literally(u.Host)
+	}
 	return u, nil
 }
 
@@ -111,6 +114,7 @@ func (a *app) liveOptions(o loadtestOptions, subject testSubject) (live.Options,
 		Client:  &http.Client{Transport: a.Transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 		Request: live.Request{Method: strings.ToUpper(o.live.method), Path: o.live.path, Header: http.Header{}},
 		Tenant:  subject.shown.Tenant, Policy: subject.shown.Policy, Config: subject.config,
+		Watch:    o.plot || a.format == string(render.SVG),
 		Progress: func(s string) { a.progress("%s", s) },
 	}
 	if o.live.body != "" {

@@ -11,6 +11,9 @@ import (
 	"github.com/cbops/cbops/breaker/scenario"
 )
 
+// maxDrawn bounds what one look adds to the picture.
+const maxDrawn = 100_000
+
 // maxInFlight bounds the requests of a circuit whose answer is not there yet.
 const maxInFlight = 256
 
@@ -53,8 +56,11 @@ func (c *circuit) run(ctx context.Context) error {
 		switch s := s.(type) {
 		case scenario.Send:
 			err = c.send1(ctx, s, i)
+			if err == nil && c.Watch {
+				err = c.look(ctx)
+			}
 		case scenario.Wait:
-			err = c.Sleep(ctx, s.For)
+			err = c.wait(ctx, s.For)
 		case scenario.Expect:
 			err = c.expect(ctx, s)
 		}
@@ -67,6 +73,22 @@ func (c *circuit) run(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// wait lets time pass, and watches where that is wanted. The waits of a scenario
+// are exact; looking takes time of theirs, not more.
+func (c *circuit) wait(ctx context.Context, d time.Duration) error {
+	const every = 250 * time.Millisecond
+	end := c.Now().Add(d)
+	for c.Watch && end.Sub(c.Now()) > 2*every {
+		if err := c.Sleep(ctx, every); err != nil {
+			return err
+		}
+		if err := c.look(ctx); err != nil {
+			return err
+		}
+	}
+	return c.Sleep(ctx, end.Sub(c.Now()))
 }
 
 // errOver ends a circuit, and not the run.
@@ -151,14 +173,8 @@ func (c *circuit) request(ctx context.Context, s scenario.Send, i int) error {
 		if !ok && err == nil {
 			c.lost++
 		}
-		failed, counted := o.Failed()
-		switch {
-		case !counted || !ok:
+		if _, counted := o.Failed(); !counted || !ok {
 			c.line.Add(c.at(), scenario.Unanswered)
-		case failed:
-			c.line.Add(c.at(), scenario.Failed)
-		default:
-			c.line.Add(c.at(), scenario.Succeeded)
 		}
 		return err
 	}
@@ -204,8 +220,15 @@ func (c *circuit) look(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.at()
-	for range int(c.last.failFasts() - before.failFasts()) {
-		c.line.Add(now, scenario.Denied)
+	// The picture is the endpoint's too: what it has counted since the last look.
+	for _, lane := range []struct {
+		event string
+		d     scenario.Decision
+	}{{"success", scenario.Succeeded}, {"failure", scenario.Failed}, {"fail_fast", scenario.Denied}} {
+		key := "events_total," + lane.event
+		for range min(int(c.last.get(key)-before.get(key)), maxDrawn) {
+			c.line.Add(now, lane.d)
+		}
 	}
 	if s := c.last.observe()["state"].Words; len(s) == 1 {
 		if old := before.observe()["state"].Words; len(old) == 0 || old[0] != s[0] {

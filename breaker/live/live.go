@@ -61,6 +61,9 @@ type Options struct {
 	// router takes.
 	Providers []string
 	Seed      uint64
+	// Watch reads the metrics while time passes too, four times a second and circuit,
+	// for a picture; otherwise only where something is judged.
+	Watch bool
 	// Progress is told what is going on; nil for nobody.
 	Progress func(string)
 }

@@ -325,6 +325,23 @@ func TestCancelKeepsWhatWasSeen(t *testing.T) {
 	})
 }
 
+// Watched, the picture knows when the circuit opened, not only when it was judged,
+// and the verdict is the same.
+func TestWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := options("http://lab", direct{newLab(t, practice(gate(), true, nil))})
+		o.Watch = true
+		results, _, err := live.Run(t.Context(), only(gate(), "normalization"), o)
+		if err != nil || results[0].Verdict != scenario.Pass {
+			t.Fatalf("%v %+v", err, results)
+		}
+		moves := results[0].Circuits[0].Timeline.Moves
+		if len(moves) != 3 || moves[0].AtMS > 100 || moves[1].AtMS < 2000 || moves[2].AtMS < moves[1].AtMS {
+			t.Errorf("%+v", moves)
+		}
+	})
+}
+
 // It keeps to its bounds: never more requests a second than allowed, and what does
 // not fit into the time is left out, with the reason.
 func TestBounds(t *testing.T) {

@@ -145,6 +145,9 @@ func (l LoadTest) answer() (string, Mark) {
 	case scenario.Interrupted:
 		return fmt.Sprintf("Interrupted: %d of %s were judged until then.", c.pass+c.fail, counted(l.Planned, "scenario")), Wait
 	case scenario.Inconclusive:
+		if c.judged() == 0 {
+			return fmt.Sprintf("Nothing was judged%s.", rest), Unknown
+		}
 		return fmt.Sprintf("Not decided: %d of %s inconclusive%s.", c.inconclusive, of, rest), Unknown
 	case scenario.Reports:
 		return fmt.Sprintf("Nothing was judged: %s only reported.", counted(c.report, "scenario")), None
