@@ -292,7 +292,7 @@ func (t TenantTraffic) length() time.Duration {
 	if t.For > 0 {
 		return t.For
 	}
-	const budget = 100_000 // requests
+	const budget = 60_000 // requests
 	minutes := min(budget/max(t.PerMinute, 0.001), 7*24*60)
 	return time.Duration(minutes) * time.Minute
 }

@@ -24,7 +24,7 @@ func (w *world) parallel(s Send, workers int) {
 	var wg sync.WaitGroup
 	for worker := range workers {
 		wg.Go(func() {
-			k := key(worker % max(s.Spread, 1))
+			k := w.keys[worker%max(s.Spread, 1)]
 			for i := worker; i < s.Count; i += workers {
 				if w.stopped(i / workers) {
 					return
@@ -84,7 +84,7 @@ func (w *world) traffic(t Traffic) {
 		}
 		w.wait(int64(at) - w.now)
 		o := Success
-		k := key(t.pick(w.rng))
+		k := w.keys[t.pick(w.rng)]
 		if w.rng.Float64() < t.FailureShare {
 			o = Failure
 		}

@@ -75,6 +75,7 @@ type world struct {
 	latency int64
 	pending answers
 	spread  int
+	keys    []breaker.Key // of the spread
 	checks  []Check
 	line    Timeline
 	// requests counts all of them; asked and denied those of the last step that
@@ -148,6 +149,9 @@ func (w *world) play(c Circuit) {
 			w.spread = max(w.spread, s.Spread)
 		}
 	}
+	for i := range w.spread {
+		w.keys = append(w.keys, key(i))
+	}
 	if !c.Unconfigured {
 		w.configure(c.Config)
 	}
@@ -184,8 +188,8 @@ func (w *world) play(c Circuit) {
 }
 
 func (w *world) configure(c breaker.Config) {
-	for i := range w.spread {
-		w.b.Configure(key(i), c, w.now)
+	for _, k := range w.keys {
+		w.b.Configure(k, c, w.now)
 	}
 }
 
@@ -206,7 +210,7 @@ func (w *world) send(s Send) {
 			return
 		}
 		worker := i % workers
-		w.request(s, key(worker%max(s.Spread, 1)), w.outcome(s, i))
+		w.request(s, w.keys[worker%max(s.Spread, 1)], w.outcome(s, i))
 		if worker == workers-1 {
 			w.wait(s.Every.Milliseconds())
 		}

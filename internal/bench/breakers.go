@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"sync/atomic"
@@ -32,13 +33,29 @@ var (
 // not. It returns false where the breaker refused.
 type operation func(i int64, fail bool) bool
 
+// timed starts the timer of a benchmark; the function that it returns reports the
+// processor time of one operation.
+func timed(b *testing.B) func() {
+	b.ReportAllocs()
+	runtime.GC()
+	before, ok := cpuTime()
+	b.ResetTimer()
+	return func() {
+		b.StopTimer()
+		if after, _ := cpuTime(); ok {
+			b.ReportMetric(float64((after-before).Nanoseconds())/float64(b.N), cpuUnit)
+		}
+	}
+}
+
+const cpuUnit = "cpu-ns/op"
+
 // single measures from one goroutine.
 func single(c contender) func(*testing.B) {
 	return func(b *testing.B) {
 		op := c.open()
 		i := warm(op)
-		b.ReportAllocs()
-		b.ResetTimer()
+		defer timed(b)()
 		for range b.N {
 			i++
 			if !op(i, i%failEvery == 0) {
@@ -55,8 +72,7 @@ func parallel(c contender) func(*testing.B) {
 		op := c.open()
 		var n atomic.Int64
 		n.Store(warm(op))
-		b.ReportAllocs()
-		b.ResetTimer()
+		defer timed(b)()
 		b.RunParallel(func(pb *testing.PB) {
 			for pb.Next() {
 				i := n.Add(1)
@@ -76,11 +92,12 @@ func warm(op operation) int64 {
 	return fill
 }
 
-// measured is a contender's median.
+// measured is a contender's median: nanoseconds of processor time an operation,
+// and of the wall clock.
 type measured struct {
-	ns     float64
-	allocs int64
-	bytes  int64
+	ns, wall float64
+	allocs   int64
+	bytes    int64
 }
 
 func compareBreakers(w io.Writer) error {
@@ -105,7 +122,8 @@ Breakers: one request is admitted and its outcome recorded; 1 failure in %d,
 		verdict(w, got)
 	}
 	fmt.Fprint(w, `
-  twin/peer below 1: the twin is faster. "like for like" takes the twin with as
+  Ratios are of processor time, which other work on the machine does not lengthen
+  as it does the wall clock. twin/peer below 1: the twin is faster. "like for like" takes the twin with as
   many clock reads as the peer makes for a request, on the real clock.
 
   The windows are not the same:
@@ -143,7 +161,7 @@ func measure(bench func(contender) func(*testing.B)) (map[string]measured, error
 	out := map[string]measured{}
 	for name, rs := range results {
 		r := medianOf(rs)
-		out[name] = measured{perOp(r), r.AllocsPerOp(), r.AllocedBytesPerOp()}
+		out[name] = measured{perOp(r), float64(r.T.Nanoseconds()) / float64(r.N), r.AllocsPerOp(), r.AllocedBytesPerOp()}
 	}
 	return out, nil
 }
@@ -155,15 +173,21 @@ func medianOf(rs []testing.BenchmarkResult) testing.BenchmarkResult {
 	return rs[len(rs)/2]
 }
 
-func perOp(r testing.BenchmarkResult) float64 { return float64(r.T.Nanoseconds()) / float64(r.N) }
+// perOp is the processor time of an operation, where it is known.
+func perOp(r testing.BenchmarkResult) float64 {
+	if cpu, ok := r.Extra[cpuUnit]; ok {
+		return cpu
+	}
+	return float64(r.T.Nanoseconds()) / float64(r.N)
+}
 
 func table(w io.Writer, title string, got map[string]measured) error {
 	fmt.Fprintln(w)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "  %s\tns/op\tallocs/op\tB/op\ttwin/peer\tlike for like\n", title)
+	fmt.Fprintf(t, "  %s\tcpu ns/op\twall ns/op\tallocs/op\tB/op\ttwin/peer\tlike for like\n", title)
 	for _, c := range contenders() {
 		m := got[c.name]
-		fmt.Fprintf(t, "  %s\t%.1f\t%d\t%d", c.name, m.ns, m.allocs, m.bytes)
+		fmt.Fprintf(t, "  %s\t%.1f\t%.1f\t%d\t%d", c.name, m.ns, m.wall, m.allocs, m.bytes)
 		if c.twin {
 			fmt.Fprint(t, "\t-\t-\n")
 			continue
