@@ -3,6 +3,7 @@ package breaker
 import (
 	"cmp"
 	"hash/maphash"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -62,13 +63,32 @@ type Circuit struct {
 	reg  *Registry
 	key  Key
 	hash uint64
-	mu   sync.Mutex
-	c    circuit
+	// quiet is the time of the last operation if it left the circuit closed, never
+	// otherwise. To ask once more in the same millisecond trims nothing and counts
+	// nothing, so it needs no lock.
+	quiet atomic.Int64
+	mu    sync.Mutex
+	c     circuit
 	// Whole cache lines: neighbours in memory do not slow each other down.
-	_ [cacheLine - (unsafe.Sizeof(circuit{})+56)%cacheLine]byte
+	_ [cacheLine - (unsafe.Sizeof(circuit{})+64)%cacheLine]byte
 }
 
-const cacheLine = 64
+const (
+	cacheLine = 64
+	never     = math.MinInt64
+)
+
+// settle ends an operation at now; the lock is held. A window that lies in the
+// future drops an outcome at the next look, also in the same millisecond.
+func (c *Circuit) settle(now int64) {
+	q := int64(never)
+	if c.c.state == Closed && c.c.cfg.WindowSeconds >= 0 {
+		q = now
+	}
+	if c.quiet.Load() != q { // a store is dear, and most outcomes share a millisecond
+		c.quiet.Store(q)
+	}
+}
 
 // NewRegistry returns a registry without circuits.
 func NewRegistry(opt Options) *Registry {
@@ -107,6 +127,7 @@ func (r *Registry) obtain(k Key, cfg Config, now int64) (c *Circuit, created boo
 		slot, _ = t.at(h, k)
 	}
 	c = &Circuit{reg: r, key: k, hash: h, c: circuit{cfg: cfg, state: Closed, since: now}}
+	c.quiet.Store(never)
 	c.mu.Lock()
 	slot.Store(c)
 	r.count++
@@ -132,6 +153,7 @@ func (r *Registry) Configure(k Key, cfg Config, nowMS int64) {
 	c, _ := r.obtain(k, cfg, nowMS)
 	defer c.mu.Unlock()
 	c.c.cfg = cfg
+	c.quiet.Store(never)
 }
 
 // Circuit returns a circuit, nil if there is none.
@@ -154,9 +176,10 @@ func (r *Registry) Success(k Key, nowMS int64) {
 	defer c.mu.Unlock()
 	if created {
 		c.c.createdBySuccess(nowMS, c.emitter())
-		return
+	} else { // somebody was faster
+		c.c.record(nowMS, false, 0, c.emitter())
 	}
-	c.c.record(nowMS, false, 0, c.emitter())
+	c.settle(nowMS)
 }
 
 // Failure records a failure; it creates the circuit where there is none.
@@ -169,16 +192,22 @@ func (r *Registry) Failure(k Key, nowMS int64) {
 	defer c.mu.Unlock()
 	if created {
 		c.c.createdByFailure(nowMS, r.latency(), c.emitter())
-		return
+	} else {
+		c.c.record(nowMS, true, r.latency(), c.emitter())
 	}
-	c.c.record(nowMS, true, r.latency(), c.emitter())
+	c.settle(nowMS)
 }
 
 // Allow reports whether a request may go to the provider.
 func (c *Circuit) Allow(nowMS int64) bool {
+	if c.quiet.Load() == nowMS && nowMS != never {
+		return true
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.c.allow(nowMS, c.emitter())
+	ok := c.c.allow(nowMS, c.emitter())
+	c.settle(nowMS)
+	return ok
 }
 
 // Success records a success.
@@ -186,6 +215,7 @@ func (c *Circuit) Success(nowMS int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.c.record(nowMS, false, 0, c.emitter())
+	c.settle(nowMS)
 }
 
 // Failure records a failure.
@@ -193,6 +223,7 @@ func (c *Circuit) Failure(nowMS int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.c.record(nowMS, true, c.reg.latency(), c.emitter())
+	c.settle(nowMS)
 }
 
 // Status returns what can be seen of the circuit.
@@ -222,6 +253,7 @@ func (r *Registry) Reset(k Key) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.c = circuit{cfg: c.c.cfg, state: Closed, since: c.c.since}
+	c.quiet.Store(never)
 	return true
 }
 

@@ -18,7 +18,8 @@ type window struct {
 	head, tail *block
 	spare      *block
 	share
-	bytes int // of all blocks, the spare one included
+	oldest int64 // time of the oldest in line, while there is one
+	bytes  int   // of all blocks, the spare one included
 }
 
 // share is a number of outcomes and how many of them failed. The division is left
@@ -67,6 +68,9 @@ func (w *window) push(now int64, failed bool) {
 	if failed {
 		r++
 		w.failures++
+	}
+	if w.of == 0 {
+		w.oldest = now
 	}
 	w.of++
 	b := w.tail
@@ -121,6 +125,12 @@ func (w *window) extend() *block {
 // trim drops outcomes before edge, oldest in line first, until it meets one that
 // is not; one at exactly edge is still in (ROUTER.md §4).
 func (w *window) trim(edge int64) {
+	if w.of > 0 && w.oldest < edge {
+		w.cut(edge)
+	}
+}
+
+func (w *window) cut(edge int64) {
 	for w.of > 0 {
 		b := w.head
 		if b.latest < edge {
@@ -129,7 +139,8 @@ func (w *window) trim(edge int64) {
 		}
 		for int(b.first) < len(b.records) {
 			r := b.records[b.first]
-			if b.base+r.after() >= edge {
+			if at := b.base + r.after(); at >= edge {
+				w.oldest = at
 				return
 			}
 			b.first++
