@@ -123,8 +123,8 @@ Breakers: one request is admitted and its outcome recorded; 1 failure in %d,
 	}
 	fmt.Fprint(w, `
   Ratios are of processor time, which other work on the machine does not lengthen
-  as it does the wall clock. twin/peer below 1: the twin is faster. "like for like" takes the twin with as
-  many clock reads as the peer makes for a request, on the real clock.
+  as it does the wall clock. twin/peer below 1: the twin is faster. "like for like"
+  takes the twin with as many clock reads as the peer makes, on the real clock.
 
   The windows are not the same:
   - twin: every outcome of the last 60 s, exactly, to the millisecond; the edge is
