@@ -325,6 +325,27 @@ func TestCancelKeepsWhatWasSeen(t *testing.T) {
 	})
 }
 
+// A router that takes its time for each request passes the guide's four too.
+func TestASlowNetwork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, practice(gate(), true, nil))
+		far := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			time.Sleep(40 * time.Millisecond)
+			l.ServeHTTP(w, r)
+			time.Sleep(40 * time.Millisecond)
+		})
+		results, _, err := live.Run(t.Context(), only(gate(), "error-spike", "normalization", "window-sizes", "concurrent-load"), options("http://lab", direct{far}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range results {
+			if r.Verdict != scenario.Pass {
+				t.Errorf("%s: %s%s", r.Name, r.Verdict, notPassed(r))
+			}
+		}
+	})
+}
+
 // Watched, the picture knows when the circuit opened, not only when it was judged,
 // and the verdict is the same.
 func TestWatch(t *testing.T) {

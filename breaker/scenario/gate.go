@@ -95,6 +95,15 @@ func (p Params) target(d time.Duration) time.Duration {
 	return d
 }
 
+// early is how long before a timeout a circuit is asked: over a network the
+// failures that opened it took a while too.
+func (p Params) early(timeout time.Duration) time.Duration {
+	if p.Live {
+		return timeout / 2
+	}
+	return time.Millisecond
+}
+
 // after waits until a timeout is over.
 func (p Params) after(timeout time.Duration) Wait { return wait(timeout + p.slack()) }
 

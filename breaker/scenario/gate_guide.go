@@ -55,14 +55,14 @@ func normalization(p Params) Scenario {
 	if !p.own() {
 		circuits = append(circuits, Circuit{Name: "as in the guide", Config: c, Steps: []Step{
 			fail(5),
-			wait(1999*time.Millisecond - p.slack()), ask(1), expect(Is("asks", "denied").named("before the timeout should_allow denies")),
-			wait(101*time.Millisecond + 2*p.slack()), ask(1), expect(Is("asks", "allowed").named("after 2100 ms should_allow admits")),
+			wait(timeout(c) - p.early(timeout(c))), ask(1), expect(Is("asks", "denied").named("before the timeout should_allow denies")),
+			wait(p.early(timeout(c)) + 100*time.Millisecond + p.slack()), ask(1), expect(Is("asks", "allowed").named("after 2100 ms should_allow admits")),
 			succeed(3).each(apart), expect(closes...),
 			ask(1), expect(Is("asks", "allowed").named("should_allow admits again")),
 		}})
 	}
 	steps := []Step{fail(failuresToOpen(c))}
-	if early := p.slack() + time.Millisecond; timeout(c) >= early {
+	if early := p.early(timeout(c)); c.TimeoutMS > 0 {
 		steps = append(steps, wait(timeout(c)-early), ask(1),
 			expect(Is("asks", "denied").named(fmt.Sprintf("%s before the timeout should_allow denies", early))), wait(early+p.slack()))
 	}
