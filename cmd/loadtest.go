@@ -45,7 +45,8 @@ not proceed then. It needs no router and no network.
 Without a config of your own it runs with the guide's parameters. With --tenant
 and --policy, or with -f, it tells what that config does, and fails where the
 config can never close. FILE is a scenario of your own in YAML, or a directory of
-them; it is refused where an expectation in it cannot fail.
+them; it is refused where an expectation in it cannot fail. -o svg draws what
+--plot draws, as a picture.
 
 With --live the same scenarios are driven over HTTP through a router, and judged
 from its metrics endpoint: that of "cbops lab serve", or your own staging.`,
@@ -54,7 +55,7 @@ from its metrics endpoint: that of "cbops lab serve", or your own staging.`,
   cbops loadtest --tenant t-acme --policy chat --policies policies --rate 6
   cbops loadtest -f phase1.json --scenario error-spike --plot
   cbops loadtest --show normalization > ours.yaml
-  cbops loadtest ours.yaml --scenario ours
+  cbops loadtest ours.yaml --scenario our-normalization
   cbops loadtest --live http://127.0.0.1:9001`,
 		Args:        usageArgs(cobra.ArbitraryArgs),
 		Annotations: map[string]string{drawsPictures: "yes"},
@@ -246,7 +247,11 @@ func (a *app) showScenario(name string, all []scenario.Scenario) error {
 	if i < 0 {
 		return noScenario(name, all)
 	}
-	text, err := scenario.Format(all[i])
+	mine := all[i]
+	if mine.Path == "" { // the gate's own name is taken
+		mine.Name = "our-" + mine.Name
+	}
+	text, err := scenario.Format(mine)
 	if err != nil {
 		return err
 	}
