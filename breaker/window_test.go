@@ -2,6 +2,7 @@ package breaker
 
 import (
 	"testing"
+	"time"
 	"unsafe"
 
 	"pgregory.net/rapid"
@@ -68,5 +69,33 @@ func TestWindowIsAList(t *testing.T) {
 func TestCircuitsFillCacheLines(t *testing.T) {
 	if n := unsafe.Sizeof(Circuit{}); n%cacheLine != 0 {
 		t.Errorf("a circuit takes %d bytes, no multiple of %d", n, cacheLine)
+	}
+}
+
+// While somebody makes a new circuit, and while another circuit is busy, every
+// operation on the rest goes on.
+func TestHotPathTakesNoGlobalLock(t *testing.T) {
+	r := NewRegistry(Options{})
+	mine, busy := Key{"t", "mine"}, Key{"t", "busy"}
+	r.Configure(mine, PolicyDefaults(), 0)
+	r.Configure(busy, PolicyDefaults(), 0)
+	r.grow.Lock()
+	defer r.grow.Unlock()
+	r.Circuit(busy).mu.Lock()
+	defer r.Circuit(busy).mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.Success(mine, 1)
+		r.Failure(mine, 2)
+		r.Allow(mine, 3)
+		r.Configure(mine, DefaultConfig(), 4)
+		r.Status(mine)
+		r.Allow(Key{"t", "nobody"}, 5)
+	}()
+	select {
+	case <-done:
+	case <-time.After(30 * time.Second):
+		t.Fatal("an operation waits for a lock that is not its circuit's")
 	}
 }
