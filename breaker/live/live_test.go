@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -323,6 +324,40 @@ func TestCancelKeepsWhatWasSeen(t *testing.T) {
 			t.Errorf("%+v", results)
 		}
 	})
+}
+
+// Where a request got no answer, or the router tells nothing of the circuit, no
+// expectation passes, not even one that nothing happened.
+func TestNoEvidenceIsNoPass(t *testing.T) {
+	for name, change := range map[string]func(http.Handler) http.Handler{
+		"one request lost": func(h http.Handler) http.Handler {
+			var posts atomic.Int64
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Method == http.MethodPost && posts.Add(1) == 3 {
+					w.WriteHeader(http.StatusTooManyRequests)
+					return
+				}
+				h.ServeHTTP(w, r)
+			})
+		},
+		"tells nothing": func(h http.Handler) http.Handler {
+			return rewriting{h, func(string) string { return "" }}
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := only(gate(), "provider-faults")
+			s[0].Circuits = s[0].Circuits[2:3] // slow answers: nothing opens
+			results, _, err := live.Run(t.Context(), s, options("http://lab", direct{change(newLab(t, practice(s, true, nil)))}))
+			if err != nil || len(results) != 1 || len(results[0].Checks) < 3 || results[0].Verdict == scenario.Pass {
+				t.Fatalf("%s: %v %+v", name, err, results)
+			}
+			for _, c := range results[0].Checks {
+				if c.Verdict != scenario.Inconclusive {
+					t.Errorf("%s: %s: %s, expected %s: %s", name, c.Text, c.Actual, c.Expected, c.Verdict)
+				}
+			}
+		})
+	}
 }
 
 // A router that takes its time for each request passes the guide's four too.

@@ -76,6 +76,23 @@ func TestTheSameSeedShowsTheSame(t *testing.T) {
 	}
 }
 
+// What depends on the order of goroutines is not told, unless it went wrong.
+func TestGoroutinesTellNoNumbers(t *testing.T) {
+	load := scenario.Send{Verb: scenario.Requests, Count: 400, Workers: 20, Parallel: true, Outcomes: []scenario.Outcome{"success", "failure"}}
+	s := scenario.Scenario{Circuits: []scenario.Circuit{{Config: breaker.PolicyDefaults(), Steps: []scenario.Step{load, scenario.Expect{Expectations: []scenario.Expectation{
+		scenario.AtLeast("events", 1), scenario.Is("state", "open", "closed"), scenario.Reported("fail_fasts", ""), scenario.Equals("events", 400), scenario.AtLeast("events", 401),
+	}}}}}}
+	r := run(t, s)
+	var got []string
+	for _, c := range r.Checks {
+		got = append(got, c.Actual)
+	}
+	want := []string{"at least 1", "open or closed", "depends on the order of the goroutines", "400", "400"}
+	if d := cmp.Diff(want, got); d != "" || r.Circuits[0].Counted != nil || r.Circuits[0].Opened != nil {
+		t.Errorf("(-want +got):\n%s%+v", d, r.Circuits[0])
+	}
+}
+
 // configs that a tenant may have: each can open and close.
 func configs() map[string]breaker.Config {
 	c := breaker.PolicyDefaults()
