@@ -26,6 +26,10 @@ soak: prometheus ## the long versions: fuzzing and repeated tests
 	$(GO) test -fuzz FuzzSample -fuzztime 2m ./promquery
 	$(GO) test -fuzz FuzzParseRules -fuzztime 2m ./promquery/promlab
 	$(GO) test -fuzz FuzzParseDashboard -fuzztime 2m ./rollout/doctor
+	$(GO) test -run xxx -fuzz FuzzParse -fuzztime 2m -fuzzminimizetime 10x ./breaker/scenario
+	$(GO) test -run xxx -fuzz FuzzParse -fuzztime 1m -fuzzminimizetime 10x ./breaker/live
+	$(GO) test -run xxx -fuzz FuzzParseFile -fuzztime 1m -fuzzminimizetime 10x ./rollout/lab
+	$(GO) test -run TestModel -rapid.checks 50000 ./breaker
 	$(GO) test -race -count 5 ./...
 
 lint: $(BIN)/golangci-lint ## gofmt, go vet and golangci-lint

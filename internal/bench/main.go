@@ -34,6 +34,7 @@ func main() {
 func run() error {
 	for _, compare := range []func(io.Writer) error{
 		compareBreakers,
+		compareSizes,
 		compareProcesses,
 		compareAnswers,
 		compareFleets,

@@ -22,7 +22,7 @@ func floor(pkg string) int {
 	for i, names := range [][]string{
 		{"internal/fault", "internal/proc", "breaker"},
 		{"breaker/scenario", "promquery"},
-		{"promquery/promlab", "rollout/policy", "rollout/evidence"},
+		{"promquery/promlab", "rollout/policy", "rollout/evidence", "breaker/live"},
 		{"rollout/criteria", "rollout/plan", "rollout/router"},
 		{"rollout/gather", "rollout/change", "rollout/lab", "tickets"},
 		{"internal/promtest", "rollout/doctor"},

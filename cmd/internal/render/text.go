@@ -209,7 +209,8 @@ func (p *printer) paint(m Mark, s string, bold bool) string {
 // toASCII replaces what a terminal without UTF-8 cannot show.
 func toASCII(s string) string {
 	s = strings.NewReplacer("·", "-", "→", "->", "±", "+/-", "×", "x", "≥", ">=", "≤", "<=",
-		"…", "...", "–", "-", "—", "-", "✓", "+", "✗", "x", "“", `"`, "”", `"`, "’", "'").Replace(s)
+		"…", "...", "–", "-", "—", "-", "✓", "+", "✗", "x", "“", `"`, "”", `"`, "’", "'",
+		"─", "-", "╴", "-", "╶", "-", "│", "|", "┤", "|", "┼", "+", "╭", "+", "╮", "+", "╰", "+", "╯", "+").Replace(s)
 	return strings.Map(func(r rune) rune {
 		if r > 126 {
 			return '?'
