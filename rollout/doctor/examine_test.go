@@ -63,18 +63,18 @@ func TestTheRecordedExposition(t *testing.T) {
 		verdict criteria.Verdict
 		words   string
 	}{
-		"reachability":   {criteria.Pass, url},
-		"clock":          {criteria.Pass, "agree"},
-		"dialect":        {criteria.Pass, "emitted"},
-		"series":         {criteria.Pass, "9 of 9 metrics, 3 of 3 tenants"},
-		"scrapes":        {criteria.Fail, "every 1 s; 0 of 1 hours measured"}, // for seconds only
-		"nodes":          {criteria.Pass, "1 scraped: router/127.0.0.1"},
-		"double-scrapes": {criteria.Pass, "no router is scraped twice"},
-		"restarts":       {criteria.Pass, "none seen"},
-		"latched-gauges": {criteria.Pass, "says open for 3 circuits, 1 of them are closed"}, // t-mid on openai
-		"containment":    {criteria.Inconclusive, "not measured"},
-		"retention":      {criteria.Pass, "10y"},
-		"alerts/RouterCircuitBreakerOpened":                {criteria.Fail, "cannot fire"},
+		"reachability":                      {criteria.Pass, url},
+		"clock":                             {criteria.Pass, "agree"},
+		"dialect":                           {criteria.Pass, "emitted"},
+		"series":                            {criteria.Pass, "9 of 9 metrics, 3 of 3 tenants"},
+		"scrapes":                           {criteria.Fail, "every 1 s; 0 of 1 hours measured"}, // for seconds only
+		"nodes":                             {criteria.Pass, "1 scraped: router/127.0.0.1"},
+		"double-scrapes":                    {criteria.Pass, "no router is scraped twice"},
+		"restarts":                          {criteria.Pass, "none seen"},
+		"latched-gauges":                    {criteria.Pass, "says open for 3 circuits, 1 of them are closed"}, // t-mid on openai
+		"containment":                       {criteria.Inconclusive, "not measured"},
+		"retention":                         {criteria.Pass, "10y"},
+		"alerts/RouterCircuitBreakerOpened": {criteria.Fail, "cannot fire"},
 		"alerts/RouterCircuitBreakerHighFailureRate":       {criteria.Fail, "fail_fast"},
 		"alerts/RouterCircuitBreakerMultipleProvidersOpen": {criteria.Fail, "cannot fire"},
 		"alerts/RouterCircuitBreakerHalfOpenProbesFailed":  {criteria.Fail, "cannot fire"},
