@@ -238,3 +238,59 @@ func TestClock(t *testing.T) {
 		}
 	}
 }
+
+// The rules that a real Prometheus has loaded are tried as they are.
+func TestRulesOfARealPrometheus(t *testing.T) {
+	if testing.Short() {
+		t.Skip("real Prometheus: skipped by -short")
+	}
+	p := practice(t, PracticeOptions{})
+	h := p.histories[p.index(hOutage)]
+	backfill := promtest.NewHistory()
+	h.store.Each(func(l map[string]string, samples func(func(time.Time, float64) bool)) {
+		samples(func(at time.Time, v float64) bool {
+			if err := backfill.Append(l, at, v); err != nil {
+				t.Fatal(err)
+			}
+			return true
+		})
+	})
+	rules := filepath.Join(t.TempDir(), "rules.yml")
+	err := os.WriteFile(rules, []byte(`groups:
+- name: breaker
+  rules:
+  - alert: RouterCircuitBreakerOpened
+    expr: sum by (tenant_id, provider_id) (rate(router_circuit_breaker_state_transitions_total{state="open"}[5m])) > 0
+    for: 10m
+  - alert: OursThatWorks
+    expr: sum by (tenant_id, provider_id) (increase(router_circuit_breaker_events_total{event_type="fail_fast"}[5m])) > 0
+    for: 2m
+  - alert: OursThatLatches
+    expr: router_circuit_breaker_state{state="open"} == 1
+`), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := promtest.StartWith(t, backfill, "scrape_configs: []\nrule_files: ["+rules+"]\n")
+	c, err := promquery.New(promquery.Options{URL: url, Transport: http.DefaultTransport})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := Examine(t.Context(), c, Request{At: h.to, Window: 3 * time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range map[string]struct {
+		verdict criteria.Verdict
+		words   string
+	}{
+		"alerts/RouterCircuitBreakerOpened":          {criteria.Fail, "cannot fire"},
+		"alerts/RouterCircuitBreakerHighFailureRate": {criteria.Fail, "is not loaded"},
+		"alerts/OursThatWorks":                       {criteria.Pass, "fires"},
+		"alerts/OursThatLatches":                     {criteria.Fail, "never resolves"},
+	} {
+		if k := check(t, d, id); k.Verdict != want.verdict || !strings.Contains(k.Summary, want.words) {
+			t.Errorf("%s: %s, %q; want %s with %q", id, k.Verdict, k.Summary, want.verdict, want.words)
+		}
+	}
+}
