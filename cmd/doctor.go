@@ -98,7 +98,7 @@ func (a *app) doctor(ctx context.Context, o doctorOptions) (*doctor.Diagnosis, e
 		}
 		req.Nodes = t.Nodes
 		if t.Plan != nil {
-			req.Dialect = t.Plan.Prometheus.Dialect
+			req.Dialect, req.Elastic = t.Plan.Prometheus.Dialect, t.Plan.Prometheus.Elastic
 		}
 	} else if len(o.tenants) > 0 {
 		for _, id := range o.tenants {

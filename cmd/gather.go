@@ -31,6 +31,7 @@ func (a *app) gather(ctx context.Context, servers *promquery.Group, t target, re
 		hints.Window = req.At.Sub(from)
 		if t.Plan != nil {
 			hints.Config = t.Plan.Prometheus.Dialect
+			req.Elastic = t.Plan.Prometheus.Elastic
 		}
 		d, problems, err := promquery.Detect(ctx, c, hints)
 		if err != nil {
