@@ -41,6 +41,8 @@ type Evidence struct {
 	Dialect Dialect
 	// Skew is how far the server's clock is from that of cbops.
 	Skew Skew
+	// Measures are what the deployment's own queries answered, sorted by name.
+	Measures []Measure
 	// Present lists the metric names found for the judged tenants, by their
 	// canonical names, sorted.
 	Present []string
@@ -253,6 +255,7 @@ func (e *Evidence) Clone(k int) *Evidence {
 	c.Others = append([]Circuit{}, e.Others...)
 	c.Windows = append([]Interval{}, e.Windows...)
 	c.Nodes = append([]Node{}, e.Nodes...)
+	c.Measures = append([]Measure{}, e.Measures...)
 	c.Present = append([]string{}, e.Present...)
 	c.Queries = append([]Query{}, e.Queries...)
 	c.Gaps = append([]Gap{}, e.Gaps...)

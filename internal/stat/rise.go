@@ -1,0 +1,222 @@
+package stat
+
+import (
+	"math"
+	"slices"
+)
+
+// Hour is what was counted in an hour: N outcomes, F of them failed. Slot is its
+// place in the week, counted from any fixed instant.
+type Hour struct {
+	Slot int
+	N, F float64
+}
+
+// Rise is how much a failure share rose from a baseline to a bake.
+type Rise struct {
+	// N0, F0, N1, F1 are the totals before and after.
+	N0, F0, N1, F1 float64
+	// P0 is the share before in the hours of the week that the bake had, weighted
+	// as the bake's traffic; P1 the share after; D = P1 − P0.
+	P0, P1, D float64
+	// SE is the standard error of D, clustered. Phi is how much larger its square
+	// is than chance alone makes it.
+	SE, Phi float64
+	// Hours of the bake with outcomes; Matched is the share of its outcomes for which
+	// the same hour of the week was there before.
+	Hours   int
+	Matched float64
+	// eff0 and eff1 are the sample sizes that chance alone would need for SE.
+	eff0, eff1 float64
+	// v0 is the part of SE² that is the baseline's.
+	v0 float64
+}
+
+// clusters are the block lengths, in hours, over which errors are taken to belong
+// together; the one that gives the largest error counts.
+func clusters() []int { return []int{1, 4} }
+
+// fewest is how many blocks an error can be estimated from.
+const fewest = 12
+
+// week is the baseline by hour of the week, with what stands in for hours that it
+// lacks: the same hour of other days, or all of it.
+type week struct {
+	n, f [Week]float64
+	dayN [24]float64
+	dayF [24]float64
+	allN float64
+	allF float64
+}
+
+func weekOf(before []Hour) *week {
+	w := &week{}
+	for _, h := range before {
+		s := place(h.Slot)
+		w.n[s] += h.N
+		w.f[s] += h.F
+		w.dayN[s%24] += h.N
+		w.dayF[s%24] += h.F
+		w.allN += h.N
+		w.allF += h.F
+	}
+	return w
+}
+
+func place(slot int) int { return ((slot % Week) + Week) % Week }
+
+// at is the share before at a slot, its sample size, and which pool it is from: the
+// slot itself, 200 and above for an hour of the day, 300 for all. need is the
+// least size by which a slot may stand for itself.
+func (w *week) at(slot int, need float64) (p, n float64, pool int) {
+	s := place(slot)
+	switch {
+	case w.n[s] > 0 && w.n[s] >= need:
+		return w.f[s] / w.n[s], w.n[s], s
+	case w.dayN[s%24] > 0 && w.dayN[s%24] >= need:
+		return w.dayF[s%24] / w.dayN[s%24], w.dayN[s%24], 200 + s%24
+	case w.allN > 0:
+		return w.allF / w.allN, w.allN, 300
+	}
+	return 0, 0, 300
+}
+
+// thin is how much of the bake's outcomes in an hour of the week the baseline must
+// have had for that hour to be compared with itself: less would weigh a few
+// outcomes as if they were many.
+const thin = 0.2
+
+// RiseOf compares the hours after with those before. ok is false where there is
+// nothing to compare, or too little to know its error.
+func RiseOf(before, after []Hour) (r Rise, ok bool) {
+	w := weekOf(before)
+	r.N0, r.F0 = w.allN, w.allF
+	var slotN [Week]float64
+	for _, h := range after {
+		if h.N > 0 {
+			r.Hours++
+			r.N1 += h.N
+			r.F1 += h.F
+			slotN[place(h.Slot)] += h.N
+		}
+	}
+	if r.N1 <= 0 || r.N0 <= 0 || r.Hours < fewest {
+		return r, false
+	}
+	weight := map[int]float64{} // of a pool's outcomes in the bake
+	size := map[int]float64{}
+	share := map[int]float64{}
+	for _, h := range after {
+		if h.N <= 0 {
+			continue
+		}
+		p, n, pool := w.at(h.Slot, thin*slotN[place(h.Slot)])
+		weight[pool] += h.N
+		size[pool], share[pool] = n, p
+		r.P0 += h.N * p / r.N1
+		if pool < Week {
+			r.Matched += h.N / r.N1
+		}
+	}
+	r.P1 = r.F1 / r.N1
+	r.D = r.P1 - r.P0
+	var pure, pooled float64 // Σ W²/n, of all and of shared pools
+	for _, pool := range sortedKeys(weight) {
+		x := weight[pool] / r.N1
+		pure += x * x / size[pool]
+		if pool >= Week {
+			pooled += x * x / size[pool]
+		}
+	}
+	p0 := min(max(r.P0, 0), 1)
+	chance0, chance1 := max(p0*(1-p0), 0)*pure, max(r.P1*(1-r.P1), 0)/r.N1
+	// Clustered: the residuals of an hour, and of neighbouring hours, belong together,
+	// and so do the weeks that share a baseline hour.
+	var v float64
+	for _, b := range clusters() {
+		sums := map[int]float64{}
+		for _, h := range after {
+			if h.N > 0 {
+				p, _, _ := w.at(h.Slot, thin*slotN[place(h.Slot)])
+				sums[place(h.Slot)/b] += h.F - h.N*(p+r.D)
+			}
+		}
+		g := float64(len(sums))
+		if g < fewest {
+			continue
+		}
+		sq := 0.0
+		for _, k := range sortedKeys(sums) {
+			sq += sums[k] * sums[k]
+		}
+		v = max(v, sq/(r.N1*r.N1)*g/(g-1))
+	}
+	r.Phi = 1
+	if c := chance0 + chance1; c > 0 {
+		v += p0 * (1 - p0) * pooled * max(1, v/c) // shared pools are no part of the residuals
+		r.Phi = max(1, v/c)
+		r.v0 = chance0 * r.Phi
+	}
+	r.SE = math.Sqrt(max(v, chance0+chance1))
+	r.eff1 = r.N1 / r.Phi
+	r.eff0 = r.N0 / r.Phi
+	if pure > 0 {
+		r.eff0 = 1 / pure / r.Phi
+	}
+	return r, true
+}
+
+// Sure0 is a share that the baseline's own is not below: one standard error less
+// than the smaller of the matched share and that of all of the baseline. A margin
+// that is a part of the baseline is taken of it, so that a baseline that came out
+// high by chance, or a bake of bad days, does not widen the margin.
+func (r Rise) Sure0() float64 {
+	return max(0, min(r.P0, r.F0/r.N0)-math.Sqrt(r.v0))
+}
+
+// Bounds are one-sided bounds of the true rise, each with error alpha over all
+// looks: the wider of a normal one on the clustered error and, for rare failures,
+// Newcombe's score interval (1998, method 10) on the effective sample sizes.
+func (r Rise) Bounds(alphaLower, alphaUpper float64) (lo, hi float64) {
+	bound := func(alpha float64) (lo, hi float64) {
+		c := Always(float64(r.Hours), alpha)
+		p0, p1 := min(max(r.P0, 0), 1), min(max(r.P1, 0), 1)
+		l0, u0 := Wilson(p0, r.eff0, c)
+		l1, u1 := Wilson(p1, r.eff1, c)
+		hi = r.D + max(c*r.SE, math.Hypot(u1-p1, p0-l0))
+		lo = r.D - max(c*r.SE, math.Hypot(p1-l1, u0-p0))
+		return lo, hi
+	}
+	lo, _ = bound(alphaLower)
+	_, hi = bound(alphaUpper)
+	return lo, hi
+}
+
+// Needed is after how many hours in all, at the present traffic and noise, the
+// upper bound may be expected below margin; ok is false where it will not within
+// a hundred days.
+func (r Rise) Needed(margin, alpha float64) (hours int, ok bool) {
+	t := float64(r.Hours)
+	v0, v1 := min(r.v0, 0.7*r.SE*r.SE), 0.0
+	v1 = r.SE*r.SE - v0
+	for h := r.Hours; h <= 2400; h += 6 {
+		x := float64(h)
+		c := Always(x, alpha)
+		se := math.Sqrt(v1*t/x + v0*min(t, Week)/min(x, Week))
+		l0, _ := Wilson(min(max(r.P0, 0), 1), r.eff0*min(x, Week)/min(t, Week), c)
+		_, u1 := Wilson(min(max(r.P1, 0), 1), r.eff1*x/t, c)
+		if r.D+max(c*se, math.Hypot(u1-r.P1, r.P0-l0)) < margin {
+			return h, true
+		}
+	}
+	return 0, false
+}
+
+func sortedKeys(m map[int]float64) []int {
+	keys := make([]int, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
