@@ -20,12 +20,12 @@ const module = "github.com/cbops/cbops/"
 // lower floors, and its own where it says so there. 0 is unknown.
 func floor(pkg string) int {
 	for i, names := range [][]string{
-		{"internal/fault", "internal/proc", "breaker"},
+		{"internal/fault", "internal/proc", "internal/stat", "breaker"},
 		{"breaker/scenario", "promquery"},
-		{"promquery/promlab", "rollout/policy", "rollout/evidence"},
+		{"promquery/promlab", "rollout/policy", "rollout/evidence", "rollout/statement"},
 		{"rollout/criteria", "rollout/plan", "rollout/router"},
 		{"rollout/gather", "rollout/change", "rollout/lab", "tickets"},
-		{"internal/promtest"},
+		{"internal/promtest", "internal/history"},
 		{"cmd/internal/render"},
 		{"cmd"},
 		{"cmd/cbops"},
