@@ -174,3 +174,22 @@ func ShareOf(all []Tally, except string, baseline func(*Circuit, Interval) Basel
 	}
 	return s
 }
+
+// Normal is the everyday failure share of a tally's circuits and its over-dispersion,
+// weighted by what was seen of each; ok is false without any baseline.
+func (t *Tally) Normal(baseline func(*Circuit, Interval) Baseline) (p, phi float64, ok bool) {
+	var weight float64
+	for _, x := range t.circuits {
+		b := baseline(x.c, x.before)
+		if b.Outcomes == 0 {
+			continue
+		}
+		p += x.n * b.P
+		phi += x.n * b.Phi
+		weight += x.n
+	}
+	if weight == 0 {
+		return 0, 1, false
+	}
+	return p / weight, phi / weight, true
+}
