@@ -4,7 +4,7 @@ BIN     := .bin
 LDFLAGS := -s -w
 TESTARGS ?=
 
-.PHONY: help build demo test soak lint bench prometheus clean
+.PHONY: help build demo test soak lint bench prometheus fleet clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -21,6 +21,10 @@ test: prometheus ## run every test, the real Prometheus included
 soak: prometheus ## the long versions: fuzzing and repeated tests
 	$(GO) test -fuzz FuzzMerge -fuzztime 2m ./rollout/policy
 	$(GO) test -fuzz FuzzParse -fuzztime 2m ./rollout/policy
+	$(GO) test -fuzz FuzzDecode -fuzztime 2m ./promquery
+	$(GO) test -fuzz FuzzSample -fuzztime 2m ./promquery
+	$(GO) test -fuzz FuzzParseRules -fuzztime 2m ./promquery/promlab
+	$(GO) test -fuzz FuzzParseDashboard -fuzztime 2m ./rollout/doctor
 	$(GO) test -race -count 5 ./...
 
 lint: $(BIN)/golangci-lint ## gofmt, go vet and golangci-lint
@@ -31,7 +35,7 @@ lint: $(BIN)/golangci-lint ## gofmt, go vet and golangci-lint
 $(BIN)/golangci-lint: internal/tools/go.mod
 	cd internal/tools && $(GO) build -o ../../$(BIN)/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
-bench: ## ratios against named peers in the same binary
+bench: prometheus fleet ## ratios against named peers in the same binary
 	cd internal/bench && $(GO) run .
 
 prometheus: $(BIN)/prometheus ## build the real Prometheus and promtool for the tests
@@ -39,6 +43,11 @@ prometheus: $(BIN)/prometheus ## build the real Prometheus and promtool for the 
 $(BIN)/prometheus: internal/testprom/go.mod
 	cd internal/testprom && $(GO) build -trimpath -tags remove_all_sd -ldflags "$(LDFLAGS)" -o ../../$(BIN)/ \
 	  github.com/prometheus/prometheus/cmd/prometheus github.com/prometheus/prometheus/cmd/promtool
+
+fleet: $(BIN)/fleet ## build the writer of a synthetic fleet's history, for make bench
+
+$(BIN)/fleet: internal/testprom/go.mod internal/testprom/fleet/main.go
+	cd internal/testprom && $(GO) build -trimpath -tags remove_all_sd -ldflags "$(LDFLAGS)" -o ../../$(BIN)/ ./fleet
 
 clean: ## remove what was built
 	rm -rf $(BIN)

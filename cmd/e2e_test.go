@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -91,7 +92,49 @@ func TestSameAnswerFromARealPrometheus(t *testing.T) {
 			if !strings.Contains(a, `"verdict": "`+c.verdict+`"`) || !strings.Contains(a, `"openedTo"`) {
 				t.Fatalf("no %s verdict with episodes in the answer:\n%.2000s", c.verdict, a)
 			}
+			checkBundle(t, w, root, fromReal, c.code)
 		})
+	}
+}
+
+// checkBundle judges the newest bundle again: the same bytes without a server, the
+// differences when another version judged it, and no verdict once it was changed.
+func checkBundle(t *testing.T, w *lab.World, root, answer string, code int) {
+	t.Helper()
+	all, err := filepath.Glob(filepath.Join(root, ".cbops", "bundles", "*.bundle"))
+	if err != nil || len(all) == 0 {
+		t.Fatalf("no bundle was kept: %v", err)
+	}
+	var bundle string
+	for _, b := range all { // both servers' evidence is there; the bytes tell whose
+		if c, out, _ := drive(t, w, nil, root, "evaluate", "--bundle", b, "-o", "json"); out == answer && c == code {
+			bundle = b
+		}
+	}
+	if bundle == "" {
+		_, out, stderr := drive(t, w, nil, root, "evaluate", "--bundle", all[0], "-o", "json")
+		t.Fatalf("no bundle gives the same bytes:\n%s\n%s", firstDifference(answer, out), stderr)
+	}
+	version = "v9.9.9"
+	_, out, _ := drive(t, w, nil, root, "evaluate", "--bundle", bundle)
+	version = ""
+	if !strings.Contains(out, "judged by devel; this is v9.9.9") || !strings.Contains(out, "Both say the same.") {
+		t.Fatalf("another version does not say so:\n%s", out)
+	}
+	raw, err := os.ReadFile(bundle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw[len(raw)/2] ^= 1
+	bad := filepath.Join(t.TempDir(), "bad.bundle")
+	if err := os.WriteFile(bad, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if c, out, stderr := drive(t, w, nil, root, "evaluate", "--bundle", bad); c != 2 || out != "" || !strings.Contains(stderr, "hint: ") {
+		t.Fatalf("a changed bundle: exit %d\n%s%s", c, out, stderr)
+	}
+	if c, _, stderr := drive(t, w, nil, root, "evaluate", "--bundle", bundle, "--tenant", "t-acme"); c != 2 || !strings.Contains(stderr, "--tenant") {
+		t.Fatalf("--bundle with --tenant: exit %d\n%s", c, stderr)
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 	"github.com/cbops/cbops/breaker"
 	"github.com/cbops/cbops/cmd/internal/render"
 	"github.com/cbops/cbops/internal/fault"
-	"github.com/cbops/cbops/promquery"
 	"github.com/cbops/cbops/rollout/criteria"
 	"github.com/cbops/cbops/rollout/evidence"
 	"github.com/cbops/cbops/rollout/gather"
@@ -33,6 +32,7 @@ const explainAll = "all"
 
 func newEvaluateCmd(a *app) *cobra.Command {
 	var o evaluateOptions
+	var b bundleFlags
 	c := &cobra.Command{
 		Use:     "evaluate",
 		Short:   "Judge a phase's success criteria from Prometheus",
@@ -43,23 +43,36 @@ measured hours, outcomes, and counterexamples that make the same gate fail.
 Exit 0 passes, 1 fails, 3 is inconclusive or unmeasurable, 4 is no answer.`,
 		Example: `  cbops evaluate --phase 1 --policies policies --prometheus http://localhost:9090 \
     --tenant t-acme --since 2026-03-08T00:00:00Z
-  cbops evaluate --phase 1 --tenant t-acme --since 96h -o json`,
+  cbops evaluate --phase 1 --tenant t-acme --since 96h -o json
+  cbops evaluate --bundle .cbops/bundles/2026-03-12T000000Z-phase1-9f3c0a51d2e7.bundle`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
+			if b.file != "" {
+				return a.evaluateBundle(c, b.file, o)
+			}
 			e, err := a.evaluate(c.Context(), o)
 			if err != nil {
 				return err
 			}
-			if o.explain != "" {
-				return a.show(render.Explanation{Evaluation: e, Criterion: o.explain}, evaluationCode(e))
+			saved := a.saveBundle(e, b.save)
+			if err := a.showEvaluation(render.Evaluation{Evaluation: e.Evaluation}, o); err != nil {
+				return err
 			}
-			return a.show(render.Evaluation{Evaluation: e}, evaluationCode(e))
+			return saved
 		},
 	}
 	a.evaluateFlags(c, &o)
+	b.addTo(c)
 	c.Flags().StringVar(&o.explain, "explain", "", "show the queries and every episode, of all criteria or of `ID`")
 	c.Flags().Lookup("explain").NoOptDefVal = explainAll
 	return c
+}
+
+func (a *app) showEvaluation(e render.Evaluation, o evaluateOptions) error {
+	if o.explain != "" {
+		return a.show(render.Explanation{Evaluation: e, Criterion: o.explain}, verdictCode(e.Verdict))
+	}
+	return a.show(e, verdictCode(e.Verdict))
 }
 
 // evaluateFlags are the flags that evaluate shares with ticket draft.
@@ -74,20 +87,9 @@ func (a *app) evaluateFlags(c *cobra.Command, o *evaluateOptions) {
 	f.StringSliceVar(&o.only, "criteria", nil, "judge only these `IDS`, comma separated: partial, never a phase pass")
 }
 
-// evaluationCode is the exit code of a verdict.
-func evaluationCode(e criteria.Evaluation) fault.Code {
-	switch e.Verdict {
-	case criteria.Pass:
-		return fault.OK
-	case criteria.Fail:
-		return fault.Failed
-	}
-	return fault.Inconclusive
-}
-
 // evaluate gathers evidence and judges it.
-func (a *app) evaluate(ctx context.Context, o evaluateOptions) (criteria.Evaluation, error) {
-	var none criteria.Evaluation
+func (a *app) evaluate(ctx context.Context, o evaluateOptions) (judgement, error) {
+	var none judgement
 	if o.phase < 1 || o.phase > 4 {
 		return none, fault.Hint(fault.New(fault.Usage, "--phase %d: the guide has phases 1 to 4", o.phase), "for the canary: --phase 1")
 	}
@@ -122,18 +124,32 @@ func (a *app) evaluate(ctx context.Context, o evaluateOptions) (criteria.Evaluat
 		}
 		req.Tenants = append(req.Tenants, gather.TenantRequest{ID: t, Since: since, Config: cfg})
 	}
-	var ev *evidence.Evidence
-	err = servers.Do(ctx, func(ctx context.Context, c *promquery.Client) (err error) {
-		ev, err = gather.Gather(ctx, c, req)
-		return err
-	})
+	ev, err := a.gather(ctx, servers, tg, req)
 	if err != nil {
-		return none, fmt.Errorf("cannot gather evidence: %w", err)
+		return none, err
 	}
-	params := criteria.Params{Phase: o.phase, MinDays: criteria.MinDays(o.phase), MinOutcomesPerDay: tg.minOutcomes()}
-	e := criteria.Evaluate(ev, params, o.only)
-	e.Environment, e.Rollout = tg.Environment, tg.rollout()
+	q := criteria.NewRequest(o.phase)
+	q.MinOutcomesPerDay, q.Only = tg.minOutcomes(), o.only
+	e := judge(ev, q, tg.Environment, tg.rollout())
+	if tg.Plan != nil {
+		e.stateDir = tg.StateDir
+	}
 	return e, nil
+}
+
+// judgement is an evaluation and what it rests on.
+type judgement struct {
+	criteria.Evaluation
+	Evidence *evidence.Evidence
+	Asked    criteria.Request
+	// stateDir is where evidence is kept; "" without a plan.
+	stateDir string
+}
+
+func judge(ev *evidence.Evidence, q criteria.Request, environment, rollout string) judgement {
+	e := criteria.Evaluate(ev, q)
+	e.Environment, e.Rollout = environment, rollout
+	return judgement{Evaluation: e, Evidence: ev, Asked: q}
 }
 
 // times resolves --at, --since and --baseline.

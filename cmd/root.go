@@ -56,6 +56,7 @@ func commands(a *app) []*cobra.Command {
 	return []*cobra.Command{
 		newValidateCmd(a),
 		newLoadtestCmd(a),
+		newDoctorCmd(a),
 		newEvaluateCmd(a),
 		newDiffCmd(a),
 		newRehearseCmd(a),
@@ -63,8 +64,15 @@ func commands(a *app) []*cobra.Command {
 		newRollbackCmd(a),
 		newResumeCmd(a),
 		newTicketCmd(a),
+		newExportCmd(a),
 		newVersionCmd(a),
 	}
+}
+
+// flagNames are the names of a command's flags, sorted.
+func flagNames(c *cobra.Command) (names []string) {
+	c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	return names
 }
 
 // fromEnvironment fills flags that were not given from CBOPS_<NAME>, and only

@@ -50,6 +50,15 @@ func (a *app) findPlan() string {
 	return plan.Find(a.Dir)
 }
 
+// planIfAny reads the plan where there is one.
+func (a *app) planIfAny() (*plan.Plan, error) {
+	path := a.findPlan()
+	if path == "" {
+		return nil, nil
+	}
+	return plan.Load(path)
+}
+
 // target reads the plan and fills in what flags left open. Lenient is for
 // rollback: it reads environment and router, and the rest only warns.
 func (a *app) target(policies string, lenient bool) (target, error) {

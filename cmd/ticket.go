@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"os"
@@ -47,13 +48,7 @@ evaluates afresh with the flags of evaluate. It files nothing.`,
 				return fault.Hint(fault.New(fault.Usage, "--from is needed: which criterion"),
 					"for example --from no-unexpected-opens")
 			}
-			var e criteria.Evaluation
-			var err error
-			if file != "" {
-				e, err = a.readEvaluation(file)
-			} else {
-				e, err = a.evaluate(c.Context(), o)
-			}
+			e, err := a.evaluationFor(c.Context(), file, o)
 			if err != nil {
 				return err
 			}
@@ -68,6 +63,15 @@ evaluates afresh with the flags of evaluate. It files nothing.`,
 	c.Flags().StringVar(&from, "from", "", "criterion `ID` whose finding the ticket is about")
 	c.Flags().StringVarP(&file, "file", "f", "", "evaluation as JSON; - for standard input")
 	return c
+}
+
+// evaluationFor reads an evaluation from a file, or evaluates afresh without one.
+func (a *app) evaluationFor(ctx context.Context, file string, o evaluateOptions) (criteria.Evaluation, error) {
+	if file != "" {
+		return a.readEvaluation(file)
+	}
+	e, err := a.evaluate(ctx, o)
+	return e.Evaluation, err
 }
 
 // readEvaluation reads what `cbops evaluate -o json` wrote.

@@ -124,7 +124,11 @@ func TestRedirects(t *testing.T) {
 		{"another scheme", 308, "https://127.0.0.1:1/api/v1/query", false, false},
 		{"for ever", 307, "/api/v1/query", false, false},
 	} {
+		moved := 0
 		url := server(t, func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasPrefix(r.URL.Path, "/moved") {
+				moved++
+			}
 			if strings.HasPrefix(r.URL.Path, "/moved") && r.FormValue("query") == "up" && r.Header.Get("X-Scope-OrgID") == "a" {
 				fmt.Fprint(w, vector(""))
 				return
@@ -135,8 +139,8 @@ func TestRedirects(t *testing.T) {
 			o.NoRedirects = c.none
 			o.TenantHeader = promquery.Header{Name: "X-Scope-OrgID", Value: "a"}
 		}).Instant(t.Context(), up, data{}.visit)
-		if (err == nil) != c.ok || reached > 0 {
-			t.Errorf("%s: err %v, the other host was asked %d times", c.name, err, reached)
+		if (err == nil) != c.ok || reached > 0 || (moved > 0) != c.ok {
+			t.Errorf("%s: err %v, moved to %d times, the other host was asked %d times", c.name, err, moved, reached)
 		}
 		if err != nil && (!strings.Contains(err.Error(), "sends elsewhere, to") || promquery.IsUnavailable(err)) {
 			t.Errorf("%s: %v", c.name, err)
@@ -171,7 +175,10 @@ func TestNoPost(t *testing.T) {
 		}
 	}
 	asked := 0
-	_, err := client(t, server(t, func(w http.ResponseWriter, _ *http.Request) { asked++; http.Error(w, "no access", 403) })).Instant(t.Context(), up, data{}.visit)
+	_, err := client(t, server(t, func(w http.ResponseWriter, _ *http.Request) {
+		asked++
+		http.Error(w, "no access", http.StatusForbidden)
+	})).Instant(t.Context(), up, data{}.visit)
 	if asked != 2 || err == nil || !strings.Contains(err.Error(), "wants other credentials: 403 Forbidden: no access") || promquery.IsUnavailable(err) {
 		t.Errorf("asked %d times: %v", asked, err)
 	}
@@ -358,5 +365,16 @@ func TestCompressedBodyIsBounded(t *testing.T) {
 	_, err := client(t, url, func(o *promquery.Options) { o.MaxBytes = 1 << 20 }).Instant(t.Context(), up, data{}.visit)
 	if err == nil || !strings.Contains(err.Error(), "more than 1048576 bytes") {
 		t.Errorf("err %v", err)
+	}
+}
+
+// The bound is exact: a body of that many bytes is taken, one more is not.
+func TestSizeLimitIsExact(t *testing.T) {
+	text := vector("")
+	for _, max := range []int{len(text), len(text) - 1} {
+		_, err := client(t, answers(t, text), func(o *promquery.Options) { o.MaxBytes = int64(max) }).Instant(t.Context(), up, data{}.visit)
+		if (err == nil) != (max == len(text)) {
+			t.Errorf("%d bytes, at most %d: %v", len(text), max, err)
+		}
 	}
 }

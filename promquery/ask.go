@@ -337,7 +337,7 @@ func (r *query) deliver(p *piece) error {
 		if len(run.samples) == 0 {
 			continue
 		}
-		if run.samples[0].T <= run.set.last {
+		if run.set.passed(run.samples[0].T) {
 			return fault.New(fault.Environment, "query %s: its expression does not keep %s, by which it was divided", r.q.Name, r.q.SplitBy)
 		}
 		run.set.pass(run.samples)

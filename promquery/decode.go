@@ -162,7 +162,10 @@ func (d *decoder) data(key []byte) error {
 		d.hasResult = true
 		return d.array(d.series)
 	case "stats":
-		return d.stats()
+		begin := d.at()
+		err := d.stats()
+		d.to.stats += d.at() - begin
+		return err
 	}
 	return d.skip(2)
 }
@@ -218,8 +221,7 @@ func (d *decoder) series() error {
 	if !d.hasMetric || !d.hasData {
 		return errNoResult
 	}
-	d.to.add(d.set)
-	return nil
+	return d.to.add(d.set)
 }
 
 func (d *decoder) seriesField(key []byte) error {
@@ -280,19 +282,7 @@ func (d *decoder) values() error {
 			d.more()
 		}
 		b := d.buf[d.pos:d.end]
-		taken := 0
-		for {
-			t, v, n := fastSample(b[taken:])
-			if n == 0 {
-				break
-			}
-			d.to.samples.put(Sample{t, v})
-			taken += n
-			if b[taken] != ',' {
-				break
-			}
-			taken++
-		}
+		taken := d.to.samples.putAll(b)
 		d.pos += taken
 		if taken == 0 || b[taken-1] == ',' {
 			// what comes next is no usual sample, or not there whole

@@ -150,6 +150,7 @@ func (x *detection) metrics(ctx context.Context) error {
 	if names.Truncated {
 		x.problem("", nil, "more than %d metrics may be the breaker's; the rest was not looked at", maxNames)
 	}
+	x.warned(names.Warnings)
 	by := map[string][]string{}
 	for _, n := range names.Values {
 		if short := shortOf(n); short != "" {
@@ -242,5 +243,13 @@ func (x *detection) sets(ctx context.Context, short string) ([]map[string]string
 	if err != nil {
 		return nil, fmt.Errorf("reading the labels of %s: %w", x.d.Metric(short), err)
 	}
+	x.warned(found.Warnings)
 	return found.Sets, nil
+}
+
+// warned: an answer with a warning may be partial, and so may be what was found.
+func (x *detection) warned(warnings []string) {
+	for _, w := range warnings {
+		x.problem("", nil, "the server warned while the dialect was looked for: %s", w)
+	}
 }

@@ -188,6 +188,7 @@ func (x *detection) holding(ctx context.Context, known []string, t labelValues) 
 		if err != nil {
 			return nil, fmt.Errorf("reading the values of %s: %w", l, err)
 		}
+		x.warned(values.Warnings)
 		if slices.ContainsFunc(values.Values, func(v string) bool { return slices.Contains(known, v) }) {
 			held = append(held, l)
 		}

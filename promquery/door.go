@@ -181,6 +181,9 @@ func (d *door) once(req *http.Request, x *exchange) (*http.Response, error) {
 		err = errTimeout
 	}
 	x.bytes += body.n
+	if x.got != nil {
+		x.bytes -= x.got.stats // it holds how long things took: other figures every time
+	}
 	_ = res.Body.Close() // read, or given up
 	if err != nil {
 		return nil, err

@@ -2,12 +2,10 @@ package promquery
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
 	"net/http"
 	"strings"
@@ -37,20 +35,16 @@ func IsUnavailable(err error) bool {
 // nobody: as Thanos and Mimir have no status pages.
 var ErrNotAvailable = errors.New("the server does not offer this")
 
-// network reports whether an error of the transport is the network's, and not a
-// certificate's or a file's.
+// network reports whether an error of the transport is the network's, and not that
+// of a certificate, a file of credentials or a TLS alert: those stay.
 func network(err error) bool {
-	var path *fs.PathError
-	var alert tls.AlertError
-	var cert *tls.CertificateVerificationError
-	if errors.As(err, &path) || errors.As(err, &alert) || errors.As(err, &cert) {
-		return false
-	}
 	var op *net.OpError
 	var dns *net.DNSError
 	var timeout interface{ Timeout() bool }
 	switch {
-	case errors.As(err, &op), errors.As(err, &dns), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.As(err, &op):
+		return op.Op != "remote error" // crypto/tls' word for an alert
+	case errors.As(err, &dns), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return true
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return true

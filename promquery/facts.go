@@ -31,7 +31,11 @@ func (c *Client) fact(ctx context.Context, what string, ask func(context.Context
 	if ctx.Err() == nil {
 		switch x.status {
 		case http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented, http.StatusGone:
-			return x, fault.New(fault.Environment, "%s: %s: %w (%d %s)", what, c.server, ErrNotAvailable, x.status, http.StatusText(x.status))
+			hint := ""
+			if x.status == http.StatusForbidden {
+				hint = "other credentials may show it: --prometheus-config FILE, see docs/prometheus.md"
+			}
+			return x, fault.Hint(fault.New(fault.Environment, "%s: %s: %w (%d %s)", what, c.server, ErrNotAvailable, x.status, http.StatusText(x.status)), hint)
 		}
 	}
 	return x, c.explain(ctx, what, x, err)

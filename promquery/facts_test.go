@@ -73,10 +73,10 @@ func TestFactsOfPrometheus(t *testing.T) {
 	var targets []promquery.Target
 	eventually(t, func() (err error) {
 		if groups, err = c.Rules(t.Context()); err != nil || len(groups) == 0 {
-			return fmt.Errorf("%v, %d groups", err, len(groups))
+			return fmt.Errorf("%d groups: %w", len(groups), err)
 		}
 		if targets, err = c.Targets(t.Context()); err != nil || len(targets) == 0 || targets[0].Health != "up" {
-			return fmt.Errorf("%v, targets %+v", err, targets)
+			return fmt.Errorf("targets %+v: %w", targets, err)
 		}
 		if r := groups[0].Rules; r[1].State != "firing" || r[3].Health == "unknown" {
 			return fmt.Errorf("rules %+v", r)
@@ -151,7 +151,7 @@ func TestFactsNotAvailable(t *testing.T) {
 			}
 		}
 	}
-	c := client(t, server(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "not now", 503) }), func(o *promquery.Options) { o.Now = time.Now })
+	c := client(t, server(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "not now", http.StatusServiceUnavailable) }), func(o *promquery.Options) { o.Now = time.Now })
 	for name, ask := range facts(c) {
 		if err := ask(t.Context()); errors.Is(err, promquery.ErrNotAvailable) || !promquery.IsUnavailable(err) {
 			t.Errorf("503 %s: %v", name, err)
@@ -235,5 +235,28 @@ func TestSkew(t *testing.T) {
 	lab := lab(t, promlab.NewStore(), func(o *promquery.Options) { o.Now = func() time.Time { return start.Add(-time.Hour) } })
 	if s, err := lab.Skew(t.Context()); err != nil || s.Query != time.Hour || s.HasDate {
 		t.Errorf("the lab's clock: %+v %v", s, err)
+	}
+}
+
+// A server that says nothing of what it left out is asked for one more.
+func TestTruncationIsNoticed(t *testing.T) {
+	url := server(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.FormValue("limit") != "2" {
+			t.Errorf("limit %s", r.FormValue("limit"))
+		}
+		if strings.HasSuffix(r.URL.Path, "/values") {
+			fmt.Fprint(w, `{"status":"success","data":["a","b"]}`)
+			return
+		}
+		fmt.Fprint(w, `{"status":"success","data":[{"a":"1"},{"a":"2"}]}`)
+	})
+	sel := [][]promquery.Match{metric("up")}
+	sets, err := client(t, url).LabelSets(t.Context(), sel, start, start, 1)
+	if err != nil || !sets.Truncated || len(sets.Sets) != 1 {
+		t.Errorf("%+v %v", sets, err)
+	}
+	values, err := client(t, url).LabelValues(t.Context(), "a", sel, start, start, 1)
+	if err != nil || !values.Truncated || len(values.Values) != 1 {
+		t.Errorf("%+v %v", values, err)
 	}
 }

@@ -2,7 +2,9 @@ package promquery
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math"
+	"math/bits"
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -125,13 +127,30 @@ func digits(b []byte) int {
 	return len(b)
 }
 
-// pow10 are the powers of ten that a float64 holds exactly and that fastSample needs.
-func pow10(n int) float64 {
-	return [...]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15}[n&15]
-}
-
 // fastWindow is how many bytes fastSample looks at; it wants one more to follow.
 const fastWindow = 40
+
+// Eight bytes at a time: what a digit's byte is, and what it takes to tell.
+const (
+	zeros  = 0x3030303030303030 // '0'
+	aboves = 0x7676767676767676 // lifts what is no digit, less '0', over 0x7f
+	tops   = 0x8080808080808080
+)
+
+// digits8 is the number of digits that eight bytes, in memory's order, begin with.
+func digits8(c uint64) int {
+	x := c ^ zeros
+	return bits.TrailingZeros64(((x+aboves)|x)&tops) / 8
+}
+
+// number8 is the number that the first n bytes spell, all of them digits: pairs,
+// then fours, then all eight are added up at once.
+func number8(c uint64, n int) uint64 {
+	c = c << (64 - 8*n) & 0x0f0f0f0f0f0f0f0f // leading zeros in front
+	c = c * 2561 >> 8 & 0x00ff00ff00ff00ff
+	c = c * 6553601 >> 16 & 0x0000ffff0000ffff
+	return c * 42949672960001 >> 32
+}
 
 // fastSample reads a sample in the spelling that servers use, such as
 // [1700000000.123,"42"], and returns its length; 0 means that it must be read the
@@ -143,37 +162,54 @@ func fastSample(b []byte) (t int64, v float64, n int) {
 		return 0, 0, 0
 	}
 	b = b[:fastWindow:fastWindow]
-	if b[0] != '[' || b[1] < '1' || b[1] > '9' {
+	// Ten digits of seconds: the years 2001 to 2286.
+	c := binary.LittleEndian.Uint64(b[1:])
+	d8, d9 := b[9]-'0', b[10]-'0'
+	if b[0] != '[' || b[1] == '0' || digits8(c) != 8 || d8 > 9 || d9 > 9 {
 		return 0, 0, 0
 	}
-	i := 1
-	for ; i < 13; i++ {
-		d := b[i] - '0'
-		if d > 9 {
-			break
-		}
-		t = t*10 + int64(d)
-	}
-	t *= 1000
-	if b[i] == '.' {
-		i++
-		first := i
-		for scale := int64(100); scale > 0; scale /= 10 {
-			d := b[i] - '0'
-			if d > 9 {
-				break
-			}
-			t += int64(d) * scale
-			i++
-		}
-		if i == first {
+	t = (int64(number8(c, 8))*100 + int64(d8)*10 + int64(d9)) * 1000
+	i := 11
+	if b[11] == '.' {
+		x, y, z := b[12]-'0', b[13]-'0', b[14]-'0'
+		switch {
+		case x > 9:
 			return 0, 0, 0
+		case y > 9:
+			i, y, z = 13, 0, 0
+		case z > 9:
+			i, z = 14, 0
+		default:
+			i = 15
 		}
+		t += int64(x)*100 + int64(y)*10 + int64(z)
 	}
 	if b[i] != ',' || b[i+1] != '"' {
 		return 0, 0, 0
 	}
 	i += 2
+	c = binary.LittleEndian.Uint64(b[i:])
+	k := digits8(c)
+	if k == 0 {
+		return fastFraction(b, t, i)
+	}
+	m := number8(c, k)
+	if i += k; k == 8 {
+		c = binary.LittleEndian.Uint64(b[i:])
+		if k = digits8(c); k > 0 && k < 8 {
+			m = m*[...]uint64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7}[k] + number8(c, k)
+			i += k
+		}
+	}
+	if b[i] != '"' || b[i+1] != ']' {
+		return fastFraction(b, t, i)
+	}
+	return t, float64(m), i + 2
+}
+
+// fastFraction is fastSample for a value with a sign or decimals; at is within it.
+func fastFraction(b []byte, t int64, at int) (_ int64, v float64, n int) {
+	i := bytes.IndexByte(b[:at], '"') + 1
 	negative := b[i] == '-'
 	if negative {
 		i++
@@ -200,10 +236,7 @@ func fastSample(b []byte) (t int64, v float64, n int) {
 	if count == 0 || count > 15 || b[i] != '"' || b[i+1] != ']' {
 		return 0, 0, 0
 	}
-	v = float64(m)
-	if decimals > 0 {
-		v /= pow10(decimals)
-	}
+	v = float64(m) / [...]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15}[decimals]
 	if negative {
 		v = -v
 	}

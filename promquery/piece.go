@@ -2,12 +2,9 @@ package promquery
 
 import (
 	"cmp"
-	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"math"
 	"slices"
 	"sync"
@@ -33,6 +30,8 @@ type piece struct {
 	at              map[*labelSet]int // index in runs
 	warnings, infos []string
 	cost            int64
+	// stats is how many bytes the server's own statistics took.
+	stats int64
 	// dropped counts samples that contradicted one of the same time.
 	dropped int
 }
@@ -40,42 +39,61 @@ type piece struct {
 type seriesRun struct {
 	set     *labelSet
 	samples []Sample
+	checked bool // that they ascend, and are what was asked for
 }
 
 var errOutside = errors.New("samples at other times than were asked for")
 
-// add keeps the run of samples that was just read for a series.
-func (p *piece) add(set *labelSet) {
+// add keeps the run of samples that was just read for a series. In the usual order
+// it is checked while it is at hand; all others wait for finish.
+func (p *piece) add(set *labelSet) (err error) {
 	run := p.samples.take()
 	if i, ok := p.at[set]; ok { // the same series twice: its samples belong together
-		p.runs[i].samples = slices.Concat(p.runs[i].samples, run)
-		return
+		r := &p.runs[i]
+		r.samples, r.checked = slices.Concat(r.samples, run), false
+		return nil
+	}
+	r := seriesRun{set: set, samples: run, checked: ascending(run)}
+	if r.checked {
+		r.samples, err = p.within(run)
 	}
 	p.at[set] = len(p.runs)
-	p.runs = append(p.runs, seriesRun{set, run})
+	p.runs = append(p.runs, r)
+	return err
 }
 
 // finish checks and orders what was read: series by their labels, samples by time.
-func (p *piece) finish() (err error) {
+func (p *piece) finish() error {
 	for i := range p.runs {
-		run, dropped := ordered(p.runs[i].samples)
-		if p.dropped += dropped; err == nil {
-			p.runs[i].samples, err = p.within(run)
+		r := &p.runs[i]
+		if r.checked {
+			continue
+		}
+		run, dropped := ordered(r.samples)
+		p.dropped += dropped
+		var err error
+		if r.samples, err = p.within(run); err != nil {
+			return err
 		}
 	}
 	p.at = nil
 	slices.SortFunc(p.runs, func(a, b seriesRun) int { return cmp.Compare(a.set.id, b.set.id) })
-	return err
+	return nil
+}
+
+func ascending(run []Sample) bool {
+	for i := 1; i < len(run); i++ {
+		if run[i-1].T >= run[i].T {
+			return false
+		}
+	}
+	return true
 }
 
 // ordered sorts samples by time, each once. Where two of the same time contradict
 // each other, neither is known to be right, and both are left out.
 func ordered(run []Sample) (out []Sample, dropped int) {
-	ascending := true
-	for i := 1; i < len(run) && ascending; i++ {
-		ascending = run[i-1].T < run[i].T
-	}
-	if ascending {
+	if ascending(run) {
 		return run, 0
 	}
 	slices.SortStableFunc(run, func(a, b Sample) int { return cmp.Compare(a.T, b.T) })
@@ -156,6 +174,32 @@ func (a *arena) put(s Sample) {
 	*a.cur = append(*a.cur, s)
 }
 
+// putAll puts samples that b begins with, while they are spelt as usual, and
+// returns how many bytes they take; what follows the last one is not a comma, or
+// the comma is taken and what follows it is for another to read.
+func (a *arena) putAll(b []byte) (taken int) {
+	for {
+		free := (*a.cur)[len(*a.cur):cap(*a.cur)]
+		k := 0
+		for k < len(free) {
+			t, v, n := fastSample(b[taken:])
+			if n == 0 {
+				*a.cur = (*a.cur)[:len(*a.cur)+k]
+				return taken
+			}
+			free[k] = Sample{t, v}
+			k++
+			if taken += n; b[taken] != ',' {
+				*a.cur = (*a.cur)[:len(*a.cur)+k]
+				return taken
+			}
+			taken++
+		}
+		*a.cur = (*a.cur)[:cap(*a.cur)]
+		a.grow()
+	}
+}
+
 // grow moves the run that is being read into a block with room for more.
 func (a *arena) grow() {
 	run := (*a.cur)[a.start:]
@@ -196,8 +240,7 @@ type labelSet struct {
 	// id is the same for the same labels; it is what Answer.Digest says of them.
 	id string
 	// What the query has passed on so far, of its one visiting goroutine.
-	sum  hash.Hash
-	last int64
+	digest digest
 }
 
 // table knows the series of one query, shared by its requests.
@@ -241,7 +284,7 @@ func (t *table) intern(pairs []label, spelt string) (*labelSet, error) {
 		if len(t.by) >= t.max {
 			return nil, &tooManySeries{t.max}
 		}
-		set = &labelSet{id: string(id), labels: slices.Clone(pairs), last: math.MinInt64}
+		set = &labelSet{id: string(id), labels: slices.Clone(pairs)}
 		for i, l := range set.labels {
 			set.labels[i] = label{t.word(l.name), t.word(l.value)}
 		}
@@ -259,40 +302,4 @@ func (t *table) word(s string) string {
 	}
 	t.words[s] = s
 	return s
-}
-
-// pass counts samples into the series' digest.
-func (s *labelSet) pass(run []Sample) {
-	if s.sum == nil {
-		s.sum = sha256.New()
-		_, _ = s.sum.Write([]byte(s.id)) // a hash never fails
-	}
-	var buf [256 * 16]byte
-	n := 0
-	for _, x := range run {
-		binary.BigEndian.PutUint64(buf[n:], uint64(x.T))
-		binary.BigEndian.PutUint64(buf[n+8:], math.Float64bits(x.V))
-		if n += 16; n == len(buf) {
-			_, _ = s.sum.Write(buf[:])
-			n = 0
-		}
-	}
-	_, _ = s.sum.Write(buf[:n])
-	s.last = run[len(run)-1].T
-}
-
-// measure returns how many series passed samples on, and the digest of all.
-func (t *table) measure() (series int, digest string) {
-	sums := make([]string, 0, len(t.by))
-	for _, s := range t.by {
-		if s.sum != nil {
-			sums = append(sums, string(s.sum.Sum(nil)))
-		}
-	}
-	slices.Sort(sums)
-	h := sha256.New()
-	for _, s := range sums {
-		_, _ = h.Write([]byte(s))
-	}
-	return len(sums), hex.EncodeToString(h.Sum(nil))
 }

@@ -1,6 +1,7 @@
 package promquery_test
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -98,8 +99,8 @@ func world(t testing.TB) *promlab.Store {
 	s := promlab.NewStore()
 	for tenant := range 7 {
 		for _, kind := range []string{"success", "failure"} {
-			for i := range 500 {
-				at := start.Add(time.Duration(i)*7*time.Minute + time.Duration(tenant)*137*time.Millisecond)
+			for i := range 250 {
+				at := start.Add(time.Duration(i)*14*time.Minute + time.Duration(tenant)*137*time.Millisecond)
 				if err := s.Append(map[string]string{"__name__": "events", "tenant_id": fmt.Sprintf("t-%d", tenant), "kind": kind}, at, float64(i*tenant)+0.25); err != nil {
 					t.Fatal(err)
 				}
@@ -116,6 +117,8 @@ type strict struct {
 	steps    int
 	values   int
 	says     string
+	status   int    // 422 for 0
+	kind     string // execution for ""
 	refusals int
 }
 
@@ -147,8 +150,8 @@ func (s *strict) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	if s.span > 0 && ms > s.span.Milliseconds() || s.steps > 0 && step > 0 && (to-from)/step+1 > float64(s.steps)+1e-6 || s.values > 0 && n > s.values {
 		s.refusals++
-		rec := fmt.Sprintf(`{"status":"error","errorType":"execution","error":%q}`, says)
-		return &http.Response{StatusCode: 422, Header: http.Header{}, Body: readCloser(rec), Request: req}, nil
+		rec := fmt.Sprintf(`{"status":"error","errorType":%q,"error":%q}`, cmp.Or(s.kind, "execution"), says)
+		return &http.Response{StatusCode: cmp.Or(s.status, 422), Header: http.Header{}, Body: readCloser(rec), Request: req}, nil
 	}
 	return s.next.RoundTrip(req)
 }
@@ -159,7 +162,7 @@ func TestForcedSplits(t *testing.T) {
 	h := promlab.NewServer(world(t), promlab.Options{Now: func() time.Time { return start }})
 	tenants := []string{"t-0", "t-1", "t-2", "t-3", "t-4", "t-5", "t-6"}
 	ask := func(t *rapid.T, c *promquery.Client, raw bool, wrap func(string) string) (promquery.Answer, data) {
-		q := promquery.Query{Name: "events", SplitBy: "tenant_id", From: start.Add(time.Hour), To: start.Add(50 * time.Hour),
+		q := promquery.Query{Name: "events", SplitBy: "tenant_id", From: start.Add(time.Hour), To: start.Add(26 * time.Hour),
 			Select: metric("events", promquery.Match{Label: "tenant_id", Values: tenants})}
 		got := data{}
 		f := c.Raw
@@ -190,13 +193,13 @@ func TestForcedSplits(t *testing.T) {
 			"exceeded chunks limit: rpc error: code = Code(422) desc = limit 2 violated (got 3)",
 			"", // each limit in its own words
 		}).Draw(t, "says")}
-		s.span = time.Duration(rapid.Int64Range(int64(time.Hour), int64(60*time.Hour)).Draw(t, "span"))
-		s.steps = rapid.IntRange(1, 300).Draw(t, "steps")
+		s.span = time.Duration(rapid.Int64Range(int64(5*time.Hour), int64(60*time.Hour)).Draw(t, "span"))
+		s.steps = rapid.IntRange(20, 300).Draw(t, "steps")
 		s.values = rapid.IntRange(0, 7).Draw(t, "values")
 		if c, err = promquery.New(promquery.Options{
 			URL: "http://lab", Transport: s,
-			Chunk:       time.Duration(rapid.Int64Range(int64(time.Hour), int64(60*time.Hour)).Draw(t, "chunk")),
-			Points:      rapid.IntRange(1, 300).Draw(t, "points"),
+			Chunk:       time.Duration(rapid.Int64Range(int64(5*time.Hour), int64(60*time.Hour)).Draw(t, "chunk")),
+			Points:      rapid.IntRange(30, 300).Draw(t, "points"),
 			Concurrency: rapid.IntRange(1, 6).Draw(t, "concurrency"),
 		}); err != nil {
 			t.Fatal(err)
@@ -274,7 +277,7 @@ func TestSplitLabelIsKept(t *testing.T) {
 func TestWarningsHavePlaces(t *testing.T) {
 	asked := 0
 	url := server(t, func(w http.ResponseWriter, _ *http.Request) {
-		if asked++; asked == 3 || asked == 4 {
+		if asked++; asked == 3 || asked == 4 || asked == 7 {
 			fmt.Fprint(w, `{"status":"success","warnings":["partial"],"data":{"resultType":"matrix","result":[]}}`)
 			return
 		}
@@ -282,7 +285,7 @@ func TestWarningsHavePlaces(t *testing.T) {
 	})
 	c := client(t, url, func(o *promquery.Options) { o.Concurrency = 1 })
 	a, err := c.Raw(t.Context(), promquery.Query{Name: "m", Select: metric("m"), From: start, To: start.Add(10*24*time.Hour - time.Millisecond)}, data{}.visit)
-	if err != nil || len(a.Warnings) != 1 || len(a.Warned) != 1 {
+	if err != nil || len(a.Warnings) != 1 || len(a.Warned) != 2 {
 		t.Fatalf("%+v %v", a, err)
 	}
 	if w := a.Warned[0]; !w.From.Equal(start.Add(48*time.Hour)) || !w.To.Equal(start.Add(4*24*time.Hour-time.Millisecond)) || w.Text != "partial" {
@@ -321,5 +324,43 @@ func TestVisitError(t *testing.T) {
 	_, err := lab(t, world(t), func(o *promquery.Options) { o.Chunk = time.Hour }).Raw(t.Context(), promquery.Query{Name: "m", Select: metric("events"), From: start, To: start.Add(50 * time.Hour)}, func(promquery.Series) error { return mine })
 	if !errors.Is(err, mine) {
 		t.Errorf("err %v", err)
+	}
+}
+
+// A query that takes the server too long is asked for in pieces, not again; the
+// limit of requests in flight is the client's, whatever is asked at once.
+func TestTooLongForTheServer(t *testing.T) {
+	h := promlab.NewServer(world(t), promlab.Options{Now: func() time.Time { return start }})
+	slow := &strict{next: promlab.Transport(h), span: 6 * time.Hour, says: "query timed out in expression evaluation", status: 503, kind: "timeout"}
+	c := client(t, "http://lab", func(o *promquery.Options) { o.Transport = slow })
+	a, err := c.Raw(t.Context(), promquery.Query{Name: "m", Select: metric("events", promquery.Match{Label: "kind", Values: []string{"failure"}}), From: start, To: start.Add(24*time.Hour - time.Millisecond)}, data{}.visit)
+	if err != nil || a.Retries != 0 || slow.refusals != 3 || a.Requests != 7 {
+		t.Errorf("%d refusals, %+v, %v", slow.refusals, a, err)
+	}
+}
+
+func TestConcurrencyIsTheClients(t *testing.T) {
+	var flying, most counter
+	url := server(t, func(w http.ResponseWriter, r *http.Request) {
+		most.max(flying.add(1))
+		defer flying.add(-1)
+		time.Sleep(2 * time.Millisecond)
+		fmt.Fprint(w, vector(""))
+	})
+	c := client(t, url, func(o *promquery.Options) { o.Concurrency = 2 })
+	done := make(chan error)
+	for range 20 {
+		go func() {
+			_, err := c.Instant(t.Context(), up, data{}.visit)
+			done <- err
+		}()
+	}
+	for range 20 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if most.get() != 2 {
+		t.Errorf("%d requests in flight", most.get())
 	}
 }

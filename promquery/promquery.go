@@ -137,13 +137,12 @@ type Answer struct {
 	// Requests counts what was sent, Retries the ones of them that repeated a
 	// failed one; Planned is what would have been sent without any limit met.
 	Requests, Planned, Retries int
-	// Bytes of decoded bodies.
+	// Bytes of decoded bodies, without the server's own statistics.
 	Bytes int64
 	// Digest identifies the samples, whatever their order and pieces: the SHA-256,
-	// in hexadecimal, over the sorted SHA-256 sums of all series, each over its
-	// labels sorted by name (name and value, each after its length as a uvarint,
-	// the number of labels before them) and its samples in order of time (time and
-	// IEEE 754 bits, 8 bytes each, big-endian).
+	// in hexadecimal, over the sorted SHA-256 sums of all series, each over its labels
+	// and samples. Labels are their number, then sorted by name each name and value
+	// after its length, numbers as uvarints; samples as type digest has them.
 	Digest string
 	// Cost is the server's own count of samples it had to load; -1 if it does not say.
 	Cost    int64

@@ -289,6 +289,5 @@ func referenceSeries(n node, k kind, p *piece) error {
 	if err != nil {
 		return err
 	}
-	p.add(set)
-	return nil
+	return p.add(set)
 }

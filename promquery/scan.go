@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	bufferSize = 64 << 10
+	bufferSize = 256 << 10
 	// maxToken bounds one string or number, in bytes of JSON.
 	maxToken = 1 << 20
 	// maxDepth bounds the nesting of what is skipped.
@@ -40,8 +40,11 @@ type scanner struct {
 func newScanner(r io.Reader) *scanner { return &scanner{r: r, buf: make([]byte, bufferSize)} }
 
 func (s *scanner) bad(format string, args ...any) error {
-	return fmt.Errorf("byte %d: %s", s.before+int64(s.pos), fmt.Sprintf(format, args...))
+	return fmt.Errorf("byte %d: %s", s.at(), fmt.Sprintf(format, args...))
 }
+
+// at is the place of the next byte.
+func (s *scanner) at() int64 { return s.before + int64(s.pos) }
 
 // more reads on, keeping what lies between pos and end. False: nothing more comes.
 func (s *scanner) more() bool {

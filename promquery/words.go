@@ -102,13 +102,16 @@ func (s *secrets) add(v string) {
 func (s *secrets) trace() *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{WroteHeaderField: func(name string, values []string) {
 		switch name = strings.ToLower(name); name {
-		case "host", "user-agent", "content-length", "content-type", "accept-encoding", "accept", "connection", "transfer-encoding", "te", s.open:
+		case "host", "user-agent", "content-length", "content-type", "accept-encoding", "accept", "connection", "transfer-encoding", "te", "referer", s.open:
 			return
 		}
 		if strings.HasPrefix(name, ":") { // HTTP/2's own; :path may hold the URL's query, known already
 			return
 		}
 		for _, v := range values {
+			if len(v) < 4 && name != "authorization" && name != "cookie" {
+				continue // a flag; hiding it would leave no text readable
+			}
 			s.add(v)
 			scheme, token, ok := strings.Cut(v, " ")
 			if !ok {

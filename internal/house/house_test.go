@@ -25,7 +25,7 @@ func floor(pkg string) int {
 		{"promquery/promlab", "rollout/policy", "rollout/evidence", "rollout/statement"},
 		{"rollout/criteria", "rollout/plan", "rollout/router"},
 		{"rollout/gather", "rollout/change", "rollout/lab", "tickets"},
-		{"internal/promtest", "internal/history"},
+		{"internal/promtest", "internal/history", "rollout/doctor"},
 		{"cmd/internal/render"},
 		{"cmd"},
 		{"cmd/cbops"},

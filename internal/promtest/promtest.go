@@ -7,8 +7,10 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	neturl "net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -96,28 +98,63 @@ func (h *History) write(path string) error {
 }
 
 // Start backfills blocks from the history, starts Prometheus on them at a free
-// loopback port, waits until it is ready and returns its URL. The server is
-// ended with the test.
-func Start(t testing.TB, h *History) string {
+// loopback port with any more flags, waits until it is ready and returns its URL. The
+// server is ended with the test.
+func Start(t testing.TB, h *History, flags ...string) string {
 	t.Helper()
-	prometheus, promtool := Binary(t, "prometheus"), Binary(t, "promtool")
+	promtool := Binary(t, "promtool")
 	dir := t.TempDir()
-	text, data, config := filepath.Join(dir, "history.om"), filepath.Join(dir, "data"), filepath.Join(dir, "prometheus.yml")
+	text, data := filepath.Join(dir, "history.om"), filepath.Join(dir, "data")
 	if err := h.write(text); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(config, []byte("scrape_configs: []\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	// Long blocks: promtool reads the whole text once per block.
 	if out, err := exec.Command(promtool, "tsdb", "create-blocks-from", "openmetrics", "-q", "--max-block-duration=480h", text, data).CombinedOutput(); err != nil {
 		t.Fatalf("promtool: %v\n%s", err, out)
 	}
+	return run(t, dir, data, "scrape_configs: []\n", flags)
+}
+
+// Scrape starts a Prometheus that scrapes a target (HOST:PORT) by the job "router"
+// every second, and returns its URL once it has done so.
+func Scrape(t testing.TB, target, path string, flags ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	config := fmt.Sprintf(`scrape_configs:
+  - job_name: router
+    scrape_interval: 1s
+    scrape_timeout: 1s
+    metrics_path: %s
+    static_configs: [{targets: [%q]}]
+`, path, target)
+	url := run(t, dir, filepath.Join(dir, "data"), config, flags)
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		res, err := http.Get(url + "/api/v1/query?query=" + neturl.QueryEscape(`count_over_time(up{job="router"}[1m]) >= 5 and up == 1`))
+		if err != nil {
+			continue
+		}
+		body, err := io.ReadAll(res.Body)
+		_ = res.Body.Close()
+		if err == nil && bytes.Contains(body, []byte(`"instance"`)) {
+			return url
+		}
+	}
+	t.Fatal("prometheus did not scrape its target within a minute")
+	return ""
+}
+
+// run starts Prometheus and waits until it is ready.
+func run(t testing.TB, dir, data, config string, flags []string) string {
+	t.Helper()
+	file := filepath.Join(dir, "prometheus.yml")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	addr := freeAddress(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	// Without the retention flag the server deletes blocks older than 15 days.
-	cmd := exec.CommandContext(ctx, prometheus, "--config.file="+config, "--storage.tsdb.path="+data,
-		"--storage.tsdb.retention.time=10y", "--web.listen-address="+addr)
+	cmd := exec.CommandContext(ctx, Binary(t, "prometheus"), append([]string{"--config.file=" + file, "--storage.tsdb.path=" + data,
+		"--storage.tsdb.retention.time=10y", "--web.listen-address=" + addr}, flags...)...)
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
 	if err := cmd.Start(); err != nil {

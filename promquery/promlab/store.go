@@ -1,6 +1,7 @@
 // Package promlab answers the Prometheus HTTP API from memory, with Prometheus'
 // own PromQL engine, at whatever time it is told. The practice lab and the tests
-// ask it in place of a server. It scrapes nothing and evaluates no rules.
+// ask it in place of a server. It scrapes nothing; rules are evaluated by an Evaluator,
+// at the instants that it is given, and the HTTP API does not show them.
 package promlab
 
 import (

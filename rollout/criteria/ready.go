@@ -40,6 +40,14 @@ func (s *Study) ready(k int) *readiness {
 		return &TenantFinding{Tenant: t.ID, Verdict: v, State: st, Basis: Measured, Summary: summary, Needs: needs,
 			Evidence: append([]Fact{}, facts...), Episodes: []EpisodeFinding{}}
 	}
+	if p := s.Evidence.Dialect.Problems; len(p) > 0 {
+		var facts []Fact
+		for _, x := range p {
+			facts = append(facts, Fact{Text: x})
+		}
+		r.missing = block(Unmeasurable, "", "which series are the router's is not known: "+p[0], "a setting in the plan: see docs/prometheus.md", facts...)
+		return r
+	}
 	if !hasOutcomes(t) {
 		r.missing = block(Unmeasurable, "", "no outcomes of tenant "+t.ID+" are exported",
 			"the series router_circuit_breaker_events_total with event_type success and failure")

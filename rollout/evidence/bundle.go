@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"bufio"
+	"bytes"
 	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
@@ -129,14 +130,15 @@ func (w *bundleWriter) line(v any) {
 	if w.err != nil {
 		return
 	}
-	b, err := json.Marshal(v)
-	if err != nil {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false) // what is kept as it was must stay as it was
+	if err := enc.Encode(v); err != nil {
 		w.err = fmt.Errorf("cannot encode line %d of the bundle: %w", w.lines+1, err)
 		return
 	}
-	b = append(b, '\n')
-	w.hash.Write(b)
-	_, w.err = w.buf.Write(b)
+	w.hash.Write(b.Bytes())
+	_, w.err = w.buf.Write(b.Bytes())
 	w.lines++
 }
 

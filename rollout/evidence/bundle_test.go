@@ -43,7 +43,7 @@ func drawCircuit(t *rapid.T, tenant string) evidence.Circuit {
 }
 
 func drawBundle(t *rapid.T) *evidence.Bundle {
-	ev := &evidence.Evidence{At: utc(1_770_100_000_000), Interval: time.Minute, Dialect: evidence.Dialect{Kind: evidence.Emitted, Renames: []string{"tenant_id is called tenant"}},
+	ev := &evidence.Evidence{At: utc(1_770_100_000_000), Interval: time.Minute, Dialect: evidence.Dialect{Kind: evidence.Emitted, Renames: []string{"tenant_id is called tenant"}, Problems: []string{"p"}},
 		Skew: evidence.Skew{Measured: true, Ahead: time.Second, Within: time.Millisecond}, Present: []string{"router_circuit_breaker_events_total"},
 		Doubles: []evidence.Double{}, Windows: []evidence.Interval{{From: utc(1), To: utc(2)}}, Queries: []evidence.Query{{Name: "outcomes", Warnings: []string{"w\n"}}},
 		Gaps: []evidence.Gap{{Interval: evidence.Interval{From: utc(3), To: utc(9)}, Reason: "r"}}, OtherTenants: 3,
@@ -71,7 +71,7 @@ func drawBundle(t *rapid.T) *evidence.Bundle {
 		ev.Measures = append(ev.Measures, m)
 	}
 	ev.Nodes = append(ev.Nodes, evidence.Node{Name: "router/n1", Scrapes: []int64{5, 65, 127, 128}, First: 5, Last: 128, Restarts: []int64{127}})
-	return &evidence.Bundle{Version: "v1", Environment: "PROD", Rollout: "r", Asked: json.RawMessage(`{"phase":1}`), Judged: json.RawMessage(`{"verdict":"pass"}`), Evidence: ev}
+	return &evidence.Bundle{Version: "v1", Environment: "PROD", Rollout: "r", Asked: json.RawMessage(`{"phase":1}`), Judged: json.RawMessage(`{"verdict":"pass","text":"<a&b>"}`), Evidence: ev}
 }
 
 func write(t interface{ Fatal(...any) }, b *evidence.Bundle) ([]byte, string) {

@@ -61,6 +61,9 @@ type Dialect struct {
 	Renames []string `json:"renames"`
 	// Aggregated: the series do not tell the router's nodes apart.
 	Aggregated bool `json:"aggregated"`
+	// Problems are what could not be decided, or contradicts the plan: which series
+	// are the router's is then not known.
+	Problems []string `json:"problems"`
 }
 
 // The kinds of dialect.
@@ -79,13 +82,17 @@ type Skew struct {
 	Within time.Duration `json:"within"`
 }
 
+// maxSlack bounds what a difference of clocks may blur: beyond it one of them is
+// wrong, and blurring more would not help.
+const maxSlack = 10 * time.Minute
+
 // Slack is how far an instant told by one clock may be from the same instant told
-// by the other.
+// by the other; differences below a second do not matter to scrapes.
 func (s Skew) Slack() time.Duration {
-	if !s.Measured {
+	if !s.Measured || s.Ahead.Abs() < time.Second {
 		return 0
 	}
-	return s.Ahead.Abs() + s.Within
+	return min(s.Ahead.Abs()+s.Within, maxSlack)
 }
 
 // Interval is a time interval, From before To. Both ends belong to it.

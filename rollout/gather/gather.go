@@ -44,8 +44,10 @@ type Request struct {
 	At      time.Time
 	// Baseline is the length of the time before Since that stands for "before".
 	Baseline time.Duration
-	// Dialect says under which names to look.
-	Dialect promquery.Dialect
+	// Dialect says under which names to look; DialectProblems what could not be
+	// decided: it forbids every pass.
+	Dialect         promquery.Dialect
+	DialectProblems []promquery.Problem
 	// Elastic says that router nodes come and go with the load.
 	Elastic bool
 	// Skew is how far the server's clock is from that of cbops.
@@ -68,7 +70,7 @@ type Reset struct {
 // Limits bound what one run reads and keeps.
 type Limits struct {
 	// Points is how many outcome samples the coarse reading may take; the step is
-	// chosen by it. 0 for six million, some 200 MiB.
+	// chosen by it. 0 for four million, some 150 MiB.
 	Points int
 	// Others is how many tenants that are not judged are read; 0 for 300.
 	Others int
@@ -132,7 +134,7 @@ func Gather(ctx context.Context, src Source, req Request) (*evidence.Evidence, e
 
 func newGatherer(src Source, req Request) *gatherer {
 	if req.Limits.Points <= 0 {
-		req.Limits.Points = 6_000_000
+		req.Limits.Points = 4_000_000
 	}
 	if req.Limits.Others <= 0 {
 		req.Limits.Others = 300
@@ -143,7 +145,7 @@ func newGatherer(src Source, req Request) *gatherer {
 	g := &gatherer{src: src, req: req, d: req.Dialect, ev: &evidence.Evidence{
 		At: req.At.UTC(), Tenants: []evidence.Tenant{}, Others: []evidence.Circuit{}, Windows: []evidence.Interval{},
 		Nodes: []evidence.Node{}, Doubles: []evidence.Double{}, Present: []string{}, Queries: []evidence.Query{}, Gaps: []evidence.Gap{},
-		Elastic: req.Elastic, Skew: req.Skew, Dialect: DialectOf(req.Dialect),
+		Elastic: req.Elastic, Skew: req.Skew, Dialect: DialectOf(req.Dialect, req.DialectProblems),
 	}}
 	for i, t := range req.Tenants {
 		if b := t.Since.Add(-req.Baseline); i == 0 || b.Before(g.from) {
@@ -158,8 +160,16 @@ func newGatherer(src Source, req Request) *gatherer {
 }
 
 // DialectOf is what evidence keeps of a dialect.
-func DialectOf(d promquery.Dialect) evidence.Dialect {
-	return evidence.Dialect{Kind: d.Kind, Renames: append([]string{}, d.Renames...), Aggregated: d.Aggregated}
+func DialectOf(d promquery.Dialect, problems []promquery.Problem) evidence.Dialect {
+	out := evidence.Dialect{Kind: d.Kind, Renames: append([]string{}, d.Renames...), Aggregated: d.Aggregated, Problems: []string{}}
+	for _, p := range problems {
+		text := p.Text
+		if p.Setting != "" {
+			text += "; set " + p.Setting + " in the plan"
+		}
+		out.Problems = append(out.Problems, text)
+	}
+	return out
 }
 
 func (g *gatherer) progress(format string, args ...any) {
@@ -238,7 +248,3 @@ func (g *gatherer) tenants(r *records) {
 func (g *gatherer) whose() promquery.Match {
 	return promquery.Match{Label: "tenant_id", Values: g.judged}
 }
-
-// align rounds t down to a multiple of step, so that the same window asks for
-// the same instants whenever it is asked for.
-func align(t time.Time, step time.Duration) time.Time { return t.Truncate(step) }

@@ -18,48 +18,69 @@ type stretch struct {
 }
 
 // readNear reads outcomes at every scrape around what changed, and at the end:
-// whether something is open now, and asked now.
+// whether something is open now, and asked now. Circuits that change all the time are
+// few, or all: they are read throughout by a question of their own, so that what is
+// read around an outage of everybody stays short.
 func (g *gatherer) readNear(ctx context.Context, r *records) error {
 	r.settle()
-	changed := r.changes()
-	var all []stretch
-	for k, times := range changed {
+	end := g.latest()
+	if end == 0 {
+		return nil
+	}
+	for k, times := range r.changes() {
 		for _, t := range times {
-			s := g.stretch(t-near.Milliseconds(), t+near.Milliseconds(), k)
-			all = append(all, s)
-			r.by[k].near = append(r.by[k].near, span{s.from, s.to})
+			g.readAround(r.by[k], t-near.Milliseconds(), t+near.Milliseconds())
 		}
 	}
-	all = append(all, g.restartStretches(r)...)
-	if end := g.latest(); end > 0 {
-		tail := g.stretch(end-near.Milliseconds(), g.req.At.UnixMilli())
-		for k, rec := range r.by {
-			tail.keys[k] = true
-			rec.near = append(rec.near, span{tail.from, tail.to})
+	g.nearRestarts(r)
+	always := stretch{from: g.from.UnixMilli(), to: g.req.At.UnixMilli(), keys: map[key]bool{}}
+	var all []stretch
+	for k, rec := range r.by {
+		g.readAround(rec, end-near.Milliseconds(), g.req.At.UnixMilli())
+		rec.near = rec.near.merged()
+		if len(rec.near) > g.req.Limits.Windows/2 {
+			always.keys[k] = true
+			continue
 		}
-		all = append(all, tail)
+		for _, s := range rec.near {
+			all = append(all, stretch{s.from, s.to, map[key]bool{k: true}})
+		}
 	}
-	for _, s := range g.merge(all) {
+	around := func(k key) func(int64) bool {
+		rec := r.by[k]
+		if rec == nil {
+			return nil
+		}
+		return func(t int64) bool { return rec.near.cover(t, t) }
+	}
+	for _, s := range append(g.merge(all), always) {
+		if len(s.keys) == 0 {
+			continue
+		}
 		q := promquery.Query{Name: "outcomes, near", SplitBy: "tenant_id", From: instant(s.from), To: instant(s.to),
 			Select: g.d.Match("events_total", promquery.Match{Label: "tenant_id", Values: tenantsOf(s.keys)},
 				promquery.Match{Label: "provider_id", Values: providersOf(s.keys)})}
-		keep := func(k key, t int64) bool {
-			return r.by[k] != nil && r.by[k].readNear(t)
-		}
-		if err := g.read(ctx, g.src.Raw, q, r.visit(false, keep)); err != nil {
+		if err := g.read(ctx, g.src.Raw, q, r.visit(false, around)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// readAround marks a stretch in which a circuit is to be read at every scrape.
+func (g *gatherer) readAround(rec *record, from, to int64) {
+	if from, to = max(from, g.from.UnixMilli()), min(to, g.req.At.UnixMilli()); from < to {
+		rec.near = append(rec.near, span{from, to})
+	}
+}
+
 // witnesses is how many circuits of a node are read at every scrape to date a restart.
 const witnesses = 3
 
-// restartStretches are read to date restarts that the coarse reading only bounds, by
-// the busiest circuits of the node: the sooner one is used after a restart, the sooner
-// it shows.
-func (g *gatherer) restartStretches(r *records) []stretch {
+// nearRestarts marks what must be read to date restarts that the coarse reading only
+// bounds, for the busiest circuits of the node: the sooner one is used after a restart,
+// the sooner it shows.
+func (g *gatherer) nearRestarts(r *records) {
 	busy := map[string][]key{}
 	for _, k := range r.keys() {
 		busy[k.node] = append(busy[k.node], k)
@@ -67,21 +88,17 @@ func (g *gatherer) restartStretches(r *records) []stretch {
 	for _, ks := range busy {
 		slices.SortStableFunc(ks, func(a, b key) int { return -cmp.Compare(r.volume(a), r.volume(b)) })
 	}
-	var all []stretch
 	for name, spans := range r.findRestarts() {
 		n := g.nodes[name]
 		for _, x := range spans {
 			if n.between(x.from, x.to) == 0 {
 				continue
 			}
-			s := g.stretch(x.from, n.after(x.to), busy[name][:min(witnesses, len(busy[name]))]...)
-			all = append(all, s)
-			for k := range s.keys {
-				r.by[k].near = append(r.by[k].near, span{s.from, s.to})
+			for _, k := range busy[name][:min(witnesses, len(busy[name]))] {
+				g.readAround(r.by[k], x.from, n.after(x.to))
 			}
 		}
 	}
-	return all
 }
 
 func (g *gatherer) stretch(from, to int64, keys ...key) stretch {
@@ -95,6 +112,7 @@ func (g *gatherer) stretch(from, to int64, keys ...key) stretch {
 // merge joins what overlaps, and then what lies nearest, until no more stretches are
 // left than may be read.
 func (g *gatherer) merge(all []stretch) []stretch {
+	all = slices.DeleteFunc(all, func(s stretch) bool { return s.from >= s.to }) // before or after what is read
 	slices.SortFunc(all, func(a, b stretch) int { return cmp.Compare(a.from, b.from) })
 	join := func(apart int64) {
 		out := all[:0]
@@ -210,14 +228,14 @@ func (g *gatherer) readOthers(ctx context.Context) error {
 			promquery.Match{Label: "provider_id", Values: providers}, promquery.Match{Label: "tenant_id", Values: tenants})
 	}
 	q := promquery.Query{Name: "others", Select: match(providers), SplitBy: "tenant_id",
-		From: align(g.from, time.Hour).Add(time.Hour), To: g.req.At, Step: time.Hour}
-	if err := g.read(ctx, g.src.Range, q, r.visit(true, nil)); err != nil {
+		From: g.firstStep(time.Hour), To: g.req.At, Step: time.Hour}
+	if err := g.read(ctx, g.src.Range, q, r.visit(true, keepAll)); err != nil {
 		return err
 	}
 	g.mapToScrapes(r)
 	for _, s := range g.merge(all) {
 		q := promquery.Query{Name: "others, near", Select: match(providersOf(s.keys)), SplitBy: "tenant_id", From: instant(s.from), To: instant(s.to)}
-		if err := g.read(ctx, g.src.Raw, q, r.visit(false, nil)); err != nil {
+		if err := g.read(ctx, g.src.Raw, q, r.visit(false, keepAll)); err != nil {
 			return err
 		}
 		g.ev.Windows = append(g.ev.Windows, evidence.Interval{From: q.From, To: q.To})

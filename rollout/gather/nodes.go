@@ -116,8 +116,8 @@ func (g *gatherer) readScrapes(ctx context.Context, r *records) error {
 		n.scrapes = sorted(n.scrapes)
 	}
 	g.ev.Interval = interval(g.nodes)
+	g.dropDoubles(r) // while samples still stand at the common steps
 	g.mapToScrapes(r)
-	g.dropDoubles(r)
 	g.findOlder(r)
 	return nil
 }

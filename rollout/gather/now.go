@@ -33,7 +33,7 @@ func OpenCircuits(ctx context.Context, src Source, d promquery.Dialect, tenants 
 		who = []promquery.Match{{Label: "tenant_id", Values: unique(tenants)}}
 	}
 	q := promquery.Query{Name: "open now", Select: d.Match("state_transitions_total", who...), SplitBy: "tenant_id", From: at, To: at}
-	if err := g.read(ctx, src.Instant, q, r.visit(false, nil)); err != nil {
+	if err := g.read(ctx, src.Instant, q, r.visit(false, keepAll)); err != nil {
 		return nil, fmt.Errorf("reading open circuits: %w", err)
 	}
 	out := []OpenCircuit{}

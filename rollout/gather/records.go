@@ -53,15 +53,12 @@ type record struct {
 	// unknown are scrapes for which the value of a counter is not known.
 	unknown []int64
 	// held are stretches in which a counter stood at every scrape.
-	held [counters][]span
+	held [counters]spans
 	// near are stretches in which outcomes were read at every scrape.
-	near []span
+	near spans
 	// ends are series that a restart ended in a stretch that was not read.
 	ends []ending
 }
-
-// span is from one sample to another, both included.
-type span struct{ from, to int64 }
 
 // ending is a counter that stood at v until a restart between from and to.
 type ending struct {
@@ -115,9 +112,13 @@ func (r *records) record(k key) *record {
 	return rec
 }
 
-// visit takes runs of samples; keep says which of a circuit's samples to take, nil
-// takes all.
-func (r *records) visit(coarse bool, keep func(key, int64) bool) promquery.Visit {
+// keep says which samples of a circuit to take; nil takes none.
+type keep func(key) func(t int64) bool
+
+func keepAll(key) func(int64) bool { return func(int64) bool { return true } }
+
+// visit takes runs of samples.
+func (r *records) visit(coarse bool, keep keep) promquery.Visit {
 	return func(s promquery.Series) error {
 		l := r.g.d.Canonical(s.Labels)
 		node := r.g.d.Node(s.Labels)
@@ -129,21 +130,62 @@ func (r *records) visit(coarse bool, keep func(key, int64) bool) promquery.Visit
 		if r.labels[node] == nil {
 			r.labels[node] = cloneLabels(s.Labels)
 		}
-		if n := r.g.nodes[node]; r.g.nodes != nil && n == nil {
+		usable := int64(math.MaxInt64)
+		if n := r.g.nodes[node]; n != nil {
+			usable = n.usable() // the newest scrape may not be complete
+		} else if r.g.nodes != nil {
 			return nil // a node that was dropped
 		}
+		wanted := keep(k)
+		if wanted == nil {
+			return nil
+		}
 		rec := r.record(k)
+		run := standing{rec: rec, c: c, apart: (r.g.ev.Interval * 3 / 2).Milliseconds()}
 		for _, x := range s.Samples {
 			switch {
-			case keep != nil && !keep(k, x.T):
+			case x.T > usable || !wanted(x.T):
 			case math.IsNaN(x.V) || math.IsInf(x.V, 0):
 				rec.bad = append(rec.bad, x.T)
+				run.n = 0
+			case c >= cCO && !coarse:
+				run.add(x)
 			default:
 				rec.series[c] = append(rec.series[c], sample{t: x.T, v: x.V, coarse: coarse})
 			}
 		}
 		return nil
 	}
+}
+
+// standing puts samples of a transition counter, read at every scrape, into a record:
+// of a stretch in which it stood, the two ends, and that it was there in between. Such
+// counters stand nearly always.
+type standing struct {
+	rec   *record
+	c     counter
+	apart int64 // how far scrapes may be apart
+	n     int   // samples in the present stretch
+	begin int64
+}
+
+func (s *standing) add(x promquery.Sample) {
+	ss := s.rec.series[s.c]
+	if last := len(ss) - 1; s.n > 0 && ss[last].v == x.V && x.T-ss[last].t <= s.apart {
+		if s.n == 1 {
+			s.begin = ss[last].t
+			ss = append(ss, sample{t: x.T, v: x.V})
+			s.rec.held[s.c] = append(s.rec.held[s.c], span{s.begin, x.T})
+		} else {
+			ss[last].t = x.T
+			s.rec.held[s.c][len(s.rec.held[s.c])-1].to = x.T
+		}
+		s.n++
+	} else {
+		ss = append(ss, sample{t: x.T, v: x.V})
+		s.n = 1
+	}
+	s.rec.series[s.c] = ss
 }
 
 func cloneLabels(l map[string]string) map[string]string {
@@ -207,7 +249,7 @@ func (g *gatherer) readOutcomes(ctx context.Context, r *records) error {
 	q := promquery.Query{Name: "size", Select: outcomes, SplitBy: "tenant_id", From: g.from, To: g.req.At,
 		Step: max(g.req.At.Sub(g.from)/24, time.Minute).Truncate(time.Second),
 		Wrap: func(s string) string { return "count(" + s + ")" }}
-	var sizes map[int64]float64 = map[int64]float64{}
+	sizes := map[int64]float64{}
 	err := g.read(ctx, g.src.Range, q, func(s promquery.Series) error {
 		for _, x := range s.Samples {
 			sizes[x.T] += x.V // a question that had to be split answers in parts
@@ -225,7 +267,23 @@ func (g *gatherer) readOutcomes(ctx context.Context, r *records) error {
 		}
 	}
 	return g.read(ctx, g.src.Range, promquery.Query{Name: "outcomes", Select: outcomes, SplitBy: "tenant_id",
-		From: align(g.from, r.step).Add(r.step), To: g.req.At, Step: r.step}, r.visit(true, nil))
+		From: g.firstStep(r.step), To: g.req.At, Step: r.step}, r.visit(true, keepAll))
+}
+
+// firstStep is the first instant of a coarse reading: its last one is At, so that what
+// has been scraped for a minute only is seen too.
+func (g *gatherer) firstStep(step time.Duration) time.Time {
+	return g.req.At.Add(-(g.req.At.Sub(g.from) / step) * step)
+}
+
+// stepFrom is the first instant of the coarse reading at or after t.
+func (r *records) stepFrom(t int64) int64 {
+	step := r.step.Milliseconds()
+	ahead := (r.g.req.At.UnixMilli() - t) % step
+	if ahead < 0 {
+		ahead += step
+	}
+	return t + ahead
 }
 
 // mapToScrapes moves coarse samples to the scrape that they are from: the last one

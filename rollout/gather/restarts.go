@@ -79,7 +79,11 @@ func (r *records) breaks(rec *record, n *node, c counter) (exact, late []span) {
 		if i+1 < len(ss) {
 			b = ss[i+1]
 		}
-		gone, seen := r.goneAt(rec, n, a.t, b.t)
+		var gone int64
+		seen := false
+		if c <= cFailFast {
+			gone, seen = r.goneAt(rec, n, a.t, b.t)
+		}
 		switch {
 		case transition && r.absent(rec, n, c, a.t, b.t):
 			exact = append(exact, span{a.t, n.after(a.t)})
@@ -103,14 +107,17 @@ func (r *records) breaks(rec *record, n *node, c counter) (exact, late []span) {
 func (r *records) goneAt(rec *record, n *node, a, b int64) (int64, bool) {
 	first := int64(math.MaxInt64)
 	slack := (r.g.ev.Interval / 2).Milliseconds()
-	for _, near := range rec.near {
-		s := n.after(max(a+slack, near.from-1))
-		if s > a && s >= near.from && s <= near.to && s < b-slack && !rec.isBad(s) {
-			first = min(first, s)
+	if b-a <= 3*slack {
+		return 0, false // the next scrape
+	}
+	for i := rec.near.ending(a); i < len(rec.near) && rec.near[i].from < b && first == math.MaxInt64; i++ {
+		near := rec.near[i]
+		if s := n.after(max(a+slack, near.from-1)); s > a && s >= near.from && s <= near.to && s < b-slack && !rec.isBad(s) {
+			first = s
 		}
 	}
 	if step := r.step.Milliseconds(); step > 0 && b-a > step {
-		for t := (a+lookback.Milliseconds())/step*step + step; t < min(b, first); t += step {
+		for t := r.stepFrom(a + lookback.Milliseconds() + 1); t < min(b, first); t += step {
 			// A scrape that failed in between would have marked the series stale.
 			if s := n.upto(t); s > a && s >= t-r.g.ev.Interval.Milliseconds() && !rec.isBad(s) {
 				first = min(first, s)
@@ -132,8 +139,7 @@ func (r *records) since(s sample) int64 {
 	if !s.coarse || r.step <= 0 {
 		return s.t
 	}
-	step := r.step.Milliseconds()
-	return min(s.t, (s.t+step-1)/step*step-lookback.Milliseconds())
+	return min(s.t, r.stepFrom(s.t)-lookback.Milliseconds())
 }
 
 func sorted(ts []int64) []int64 {
@@ -151,22 +157,23 @@ func within(ts []int64, from, to int64) bool {
 // slack, there was a scrape of the node that succeeded, at which the series was not
 // there. A scrape with a value that is not a number was there.
 func (r *records) absent(rec *record, n *node, c counter, a, b int64) bool {
-	for _, h := range rec.held[c] {
-		if h.from <= a && b <= h.to {
-			return false
-		}
+	slack := (r.g.ev.Interval / 2).Milliseconds()
+	if b-a <= 3*slack {
+		return false // the next scrape
+	}
+	if rec.held[c].cover(a, b) {
+		return false
 	}
 	for _, e := range rec.ends {
 		if e.c == c && e.from < b && a < e.to {
 			return false // it ended in a stretch that was not read; others date that
 		}
 	}
-	slack := (r.g.ev.Interval / 2).Milliseconds()
 	missing := n.between(a+slack, b-slack)
-	for _, t := range rec.bad {
-		if t > a+slack && t < b-slack {
-			missing--
-		}
+	if missing > 0 && len(rec.bad) > 0 {
+		i, _ := slices.BinarySearch(rec.bad, a+slack+1)
+		j, _ := slices.BinarySearch(rec.bad, b-slack)
+		missing -= j - i
 	}
 	return missing > 0
 }

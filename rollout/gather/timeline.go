@@ -1,6 +1,7 @@
 package gather
 
 import (
+	"cmp"
 	"slices"
 	"sort"
 	"time"
@@ -48,9 +49,14 @@ func (r *records) settle() {
 		if n == nil {
 			continue
 		}
+		rec.near = rec.near.merged()
 		for c := range counters {
-			// Where every scrape was read, a coarse sample adds nothing but echoes.
-			ss := slices.DeleteFunc(rec.series[c], func(s sample) bool { return s.coarse && rec.readNear(s.t) })
+			rec.held[c] = rec.held[c].merged()
+			ss := rec.series[c]
+			if c <= cFailFast && len(rec.near) > 0 {
+				// Where every scrape was read, a coarse sample adds nothing but echoes.
+				ss = slices.DeleteFunc(ss, func(s sample) bool { return s.coarse && rec.near.cover(s.t, s.t) })
+			}
 			rec.series[c] = inOrder(ss, n.usable())
 		}
 		slices.Sort(rec.bad)
@@ -58,33 +64,27 @@ func (r *records) settle() {
 	}
 }
 
-// readNear reports whether outcomes were read at every scrape at t.
-func (rec *record) readNear(t int64) bool {
-	return slices.ContainsFunc(rec.near, func(s span) bool { return s.from <= t && t <= s.to })
-}
-
 // inOrder sorts samples by time, each time once: a raw one before a coarse one,
-// which is the same scrape seen from afar.
+// which is the same scrape seen from afar. Nearly always they are in order.
 func inOrder(ss []sample, usable int64) []sample {
-	ss = slices.DeleteFunc(ss, func(s sample) bool { return s.t > usable })
-	slices.SortStableFunc(ss, func(a, b sample) int {
+	order := func(a, b sample) int {
 		switch {
 		case a.t != b.t:
-			return int(min(max(a.t-b.t, -1), 1))
-		case a.coarse != b.coarse && a.coarse:
+			return cmp.Compare(a.t, b.t)
+		case a.coarse == b.coarse:
+			return 0
+		case a.coarse:
 			return 1
-		case a.coarse != b.coarse:
-			return -1
 		}
-		return 0
-	})
-	out := ss[:0]
-	for _, s := range ss {
-		if n := len(out); n == 0 || out[n-1].t != s.t {
-			out = append(out, s)
-		}
+		return -1
 	}
-	return out
+	if !slices.IsSortedFunc(ss, order) {
+		slices.SortStableFunc(ss, order)
+	}
+	for len(ss) > 0 && ss[len(ss)-1].t > usable {
+		ss = ss[:len(ss)-1]
+	}
+	return slices.CompactFunc(ss, func(a, b sample) bool { return a.t == b.t })
 }
 
 // resetsOf are the known resets of a circuit.
@@ -117,8 +117,12 @@ func (u *cursor) to(t int64, from, upto counter) {
 		u.epoch++
 		u.last = [counters]float64{} // a restart takes every counter to 0
 		for c := from; c <= upto; c++ {
-			for u.at[c] < len(u.rec.series[c]) && u.rec.series[c][u.at[c]].t < r {
+			ss := u.rec.series[c]
+			for u.at[c] < len(ss) && ss[u.at[c]].t < r {
 				u.at[c]++
+			}
+			if i := u.at[c]; u.rec.stoodFrom(c, i, r) {
+				u.last[c] = ss[i].v // and it had reached the same again by the first scrape
 			}
 		}
 	}
@@ -129,6 +133,12 @@ func (u *cursor) to(t int64, from, upto counter) {
 			u.at[c]++
 		}
 	}
+}
+
+// stoodFrom reports whether a counter stood, from at least the instant t to its sample
+// at index i, at every scrape.
+func (rec *record) stoodFrom(c counter, i int, t int64) bool {
+	return i > 0 && i < len(rec.series[c]) && rec.held[c].cover(t, rec.series[c][i].t)
 }
 
 // outcomes are a circuit's outcome counters at every time at which one was read.
@@ -164,7 +174,7 @@ func (r *records) transitions(rec *record, n *node) []evidence.Transition {
 	for c := cCO; c <= cWF; c++ {
 		for i, s := range rec.series[c] {
 			switch {
-			case i == 0 && s.t > first, i > 0 && r.restartBetween(n, rec.series[c][i-1].t, s.t):
+			case i == 0 && s.t > first, i > 0 && r.restartBetween(n, rec.series[c][i-1].t, s.t) && !rec.stoodFrom(c, i, rec.series[c][i-1].t):
 				times = append(times, n.upto(s.t-1), s.t) // appeared: it stood at 0 before
 			case i > 0 && s.v != rec.series[c][i-1].v:
 				times = append(times, rec.series[c][i-1].t, s.t)
@@ -198,7 +208,7 @@ func (r *records) restartBetween(n *node, a, b int64) bool {
 // without sorts times, each once, and drops those of which half is not known, and
 // those on either side of a restart that nothing dates: no point there, not a carried
 // value.
-func without(times []int64, vague []span, lists ...[]int64) []int64 {
+func without(times []int64, vague spans, lists ...[]int64) []int64 {
 	slices.Sort(times)
 	return slices.DeleteFunc(slices.Compact(times), func(t int64) bool {
 		for _, l := range lists {

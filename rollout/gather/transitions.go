@@ -58,11 +58,11 @@ func (w windows) end(i int) time.Time   { return w.start(i + 1) }
 
 // of is the stretch that holds t; it may lie outside [0, n).
 func (w windows) of(t int64) int {
-	d := instant(t).Sub(w.from) - 1
+	d := t - w.from.UnixMilli() - 1
 	if d < 0 {
 		return -1
 	}
-	return int(d / w.width)
+	return int(d / w.width.Milliseconds())
 }
 
 // readCourses asks for the last value, the number of samples, and the changes of
@@ -215,9 +215,22 @@ func (g *gatherer) expected(w windows, i int) map[string]int {
 // stretches with the same tenants as one.
 func (g *gatherer) readStretches(ctx context.Context, r *records, w windows, need []map[key]bool) error {
 	before := 2 * max(g.ev.Interval, time.Second) // so that a change at the border has a before
-	keep := func(k key, t int64) bool {
-		i, j := w.of(t), w.of(t+before.Milliseconds())
-		return i >= 0 && i < w.n && need[i][k] || j >= 0 && j < w.n && need[j][k]
+	needed := map[key][]bool{}
+	for i := range need {
+		for k := range need[i] {
+			if needed[k] == nil {
+				needed[k] = make([]bool, w.n)
+			}
+			needed[k][i] = true
+		}
+	}
+	there := func(k key) func(int64) bool {
+		in := needed[k]
+		if in == nil {
+			return nil
+		}
+		has := func(t int64) bool { i := w.of(t); return i >= 0 && i < w.n && in[i] }
+		return func(t int64) bool { return has(t) || has(t+before.Milliseconds()) }
 	}
 	for i := 0; i < w.n; i++ {
 		if len(need[i]) == 0 {
@@ -232,7 +245,7 @@ func (g *gatherer) readStretches(ctx context.Context, r *records, w windows, nee
 		q := promquery.Query{Name: "transitions", SplitBy: "tenant_id", From: w.start(i).Add(-before), To: w.end(j),
 			Select: g.d.MatchAny([]string{"state_transitions_total", "window_requests_total", "window_failures_total"},
 				promquery.Match{Label: "tenant_id", Values: tenantsOf(keys)}, promquery.Match{Label: "provider_id", Values: providersOf(keys)})}
-		if err := g.read(ctx, g.src.Raw, q, r.visit(false, keep)); err != nil {
+		if err := g.read(ctx, g.src.Raw, q, r.visit(false, there)); err != nil {
 			return err
 		}
 		i = j

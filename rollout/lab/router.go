@@ -29,6 +29,7 @@ type Router struct {
 	policies Policies
 	nodes    []*node
 	loaded   map[router.Ref]loadedPolicy
+	slow     []Slow
 }
 
 // node keeps its own circuits and metrics in memory; a restart loses both.
@@ -39,6 +40,8 @@ type node struct {
 	circuits map[breaker.Key]*circuit
 	// exact feeds the breaker request by request.
 	exact bool
+	// latencyMS is the publish latency that the next failure is judged with.
+	latencyMS int64
 }
 
 // loadedPolicy is a policy as it was at its last reload; a file that changed
@@ -156,7 +159,7 @@ func (r *Router) Restart(name string) error {
 
 func (n *node) restart() {
 	n.metrics = newMetrics()
-	n.registry = breaker.NewRegistry(breaker.Options{Sink: n.metrics})
+	n.registry = breaker.NewRegistry(breaker.Options{Sink: n.metrics, Latency: func() int64 { return n.latencyMS }})
 	n.circuits = map[breaker.Key]*circuit{}
 }
 

@@ -33,6 +33,14 @@ type Fault struct {
 	Tenant string
 }
 
+// Slow is a time, From (inclusive) to To (exclusive), in which publishing takes the
+// router long. The latency trigger compares this latency, not the provider's, so it
+// hits every circuit that has a failure then (ROUTER.md §1).
+type Slow struct {
+	From, To  time.Time
+	LatencyMS int64
+}
+
 // diurnal is how far traffic swings around its mean over a day: at night 20 %
 // below, at noon 20 % above.
 const diurnal = 0.2
@@ -101,6 +109,7 @@ func (s *source) request(r *Router, faults []Fault, now int64) {
 		}
 	}
 	if s.rng.Float64() < s.failing(faults, provider, now) {
+		n.latencyMS = r.latency(now)
 		c.failure(now)
 	} else {
 		c.success(now)
@@ -142,4 +151,15 @@ func (s *source) failing(faults []Fault, provider string, now int64) float64 {
 		}
 	}
 	return share
+}
+
+// latency is the publish latency at now, in milliseconds; 0 on a good day.
+func (r *Router) latency(now int64) int64 {
+	var ms int64
+	for _, s := range r.slow {
+		if now >= s.From.UnixMilli() && now < s.To.UnixMilli() {
+			ms = max(ms, s.LatencyMS)
+		}
+	}
+	return ms
 }

@@ -23,6 +23,9 @@ type Options struct {
 	Policies Policies
 	Tenants  []Tenant
 	Faults   []Fault
+	Slow     []Slow
+	// ScrapeEvery is the scrape interval; 0 for ScrapeEvery, a minute.
+	ScrapeEvery time.Duration
 	// Store receives the scrapes; nil for none.
 	Store Store
 	// Exact simulates request by request, without the shortcut for quiet
@@ -33,7 +36,7 @@ type Options struct {
 // Job is the job label of the scrapes.
 const Job = "router"
 
-// ScrapeEvery is the scrape interval.
+// ScrapeEvery is the scrape interval of a world that names none.
 const ScrapeEvery = time.Minute
 
 // World is router, traffic, faults and scraper under one virtual clock.
@@ -44,6 +47,7 @@ type World struct {
 	store   Store
 	now     time.Time
 	scrape  time.Time
+	every   time.Duration
 	up      map[string]map[string]string
 }
 
@@ -57,7 +61,11 @@ func NewWorld(o Options) (*World, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &World{router: r, faults: o.Faults, store: o.Store, now: o.Start, scrape: o.Start.Add(ScrapeEvery), up: map[string]map[string]string{}}
+	r.slow = o.Slow
+	if o.ScrapeEvery <= 0 {
+		o.ScrapeEvery = ScrapeEvery
+	}
+	w := &World{router: r, faults: o.Faults, store: o.Store, now: o.Start, scrape: o.Start.Add(o.ScrapeEvery), every: o.ScrapeEvery, up: map[string]map[string]string{}}
 	for _, t := range o.Tenants {
 		w.sources = append(w.sources, newSource(t, o.Seed, o.Start.UnixMilli()))
 	}
@@ -84,7 +92,7 @@ func (w *World) Advance(to time.Time) error {
 		if err := w.scrapeAll(w.scrape); err != nil {
 			return err
 		}
-		w.scrape = w.scrape.Add(ScrapeEvery)
+		w.scrape = w.scrape.Add(w.every)
 	}
 	w.traffic(to)
 	return nil

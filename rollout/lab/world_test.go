@@ -158,6 +158,44 @@ func TestRestartLosesStateAndMetrics(t *testing.T) {
 	}
 }
 
+// A failure while publishing is slow opens a circuit whose policy has a latency
+// threshold, and no other; the reason is the router's.
+func TestSlowPublishingOpens(t *testing.T) {
+	ref := router.Ref{Tenant: "t-acme", Policy: "chat"}
+	for threshold, want := range map[string]bool{"": false, `, "latency_threshold_ms": 1000`: true, `, "latency_threshold_ms": 9000`: false} {
+		o := canary(1, files{ref: "{" + twoProviders + `, "circuit_breaker": {"enabled": true` + threshold + "}}"})
+		o.Slow = []Slow{{From: start().Add(time.Hour), To: start().Add(2 * time.Hour), LatencyMS: 3000}}
+		w, err := NewWorld(o)
+		check(t, err)
+		check(t, w.Advance(start().Add(time.Hour)))
+		if e := w.Router().Exposition("node-1:9001"); strings.Contains(e, `to="open"`) {
+			t.Fatal("opened before publishing was slow")
+		}
+		check(t, w.Advance(start().Add(3*time.Hour)))
+		if got := strings.Contains(w.Router().Exposition("node-1:9001"), `reason="latency_threshold_exceeded"`); got != want {
+			t.Errorf("threshold %q: latency opened a circuit: %v", threshold, got)
+		}
+	}
+}
+
+func TestScrapeInterval(t *testing.T) {
+	rec := &recorder{}
+	o := canary(1, files{{Tenant: "t-acme", Policy: "chat"}: enabledPolicy(60)})
+	o.Store, o.ScrapeEvery = rec, 15*time.Second
+	w, err := NewWorld(o)
+	check(t, err)
+	check(t, w.Advance(start().Add(time.Minute)))
+	n := 0
+	for _, l := range rec.lines {
+		if strings.Contains(l, "__name__:up ") {
+			n++
+		}
+	}
+	if n != 4 {
+		t.Errorf("%d scrapes in a minute, want 4:\n%s", n, rec.lines)
+	}
+}
+
 // BenchmarkElevenDays is the history of a rehearsal: eight tenants.
 func BenchmarkElevenDays(b *testing.B) {
 	for range b.N {

@@ -10,7 +10,11 @@ import (
 )
 
 // Evaluation is the answer of `cbops evaluate`.
-type Evaluation struct{ criteria.Evaluation }
+type Evaluation struct {
+	criteria.Evaluation
+	// Rejudged is set where a bundle was judged otherwise, or by another version.
+	Rejudged *Rejudged `json:"rejudged,omitempty"`
+}
 
 // maxRows is how many tenants or episodes are named one by one.
 const maxRows = 10
@@ -20,7 +24,7 @@ const maxRows = 10
 func (e Evaluation) Page() Page {
 	p := Page{
 		Name: "evaluate", Answer: e.answer(), Verdict: MarkOf(e.Verdict, ""), Next: e.Next,
-		Context: e.context(),
+		Context: e.context(), Notes: e.Rejudged.notes(),
 	}
 	for _, f := range e.Criteria {
 		p.Rows = append(p.Rows, Row{
