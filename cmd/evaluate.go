@@ -21,6 +21,7 @@ import (
 type evaluateOptions struct {
 	targetFlags
 	prometheusFlags
+	statementFlags
 	phase     int
 	since, at string
 	baseline  string
@@ -79,6 +80,7 @@ func (a *app) showEvaluation(e render.Evaluation, o evaluateOptions) error {
 func (a *app) evaluateFlags(c *cobra.Command, o *evaluateOptions) {
 	o.targetFlags.addTo(c)
 	o.prometheusFlags.addTo(c)
+	o.statementFlags.addTo(c)
 	f := c.Flags()
 	f.IntVar(&o.phase, "phase", 0, "phase `N` of the guide, 1 to 4")
 	f.StringVar(&o.since, "since", "", "when the breaker was enabled: `TIME` in RFC 3339, or a duration back from --at")
@@ -100,7 +102,11 @@ func (a *app) evaluate(ctx context.Context, o evaluateOptions) (judgement, error
 				"one of "+strings.Join(ids, ", "))
 		}
 	}
-	at, since, baseline, err := a.times(o)
+	at, baseline, err := a.times(o)
+	if err != nil {
+		return none, err
+	}
+	stated, err := a.statements(o.statementFlags)
 	if err != nil {
 		return none, err
 	}
@@ -116,20 +122,38 @@ func (a *app) evaluate(ctx context.Context, o evaluateOptions) (judgement, error
 	if err != nil {
 		return none, err
 	}
-	req := gather.Request{At: at, Baseline: baseline, Progress: func(s string) { a.progress("%s", s) }}
+	since, err := a.since(o, stated, tenants, at)
+	if err != nil {
+		return none, err
+	}
+	q, measures, err := a.request(o, tg, stated)
+	if err != nil {
+		return none, err
+	}
+	req := gather.Request{At: at, Baseline: baseline, Measures: measures, Progress: func(s string) { a.progress("%s", s) }}
 	for _, t := range tenants {
+		if span := at.Sub(since[t]) + baseline; span > maxSpan {
+			return none, fault.New(fault.Usage, "--since and --baseline of %s span %d days; the most is %d", t, int(span.Hours()/24), int(maxSpan.Hours()/24))
+		}
 		cfg, err := a.tenantConfig(tg, t, o.policyName)
 		if err != nil {
 			return none, err
 		}
-		req.Tenants = append(req.Tenants, gather.TenantRequest{ID: t, Since: since, Config: cfg})
+		req.Tenants = append(req.Tenants, gather.TenantRequest{ID: t, Since: since[t], Config: cfg})
 	}
 	ev, err := a.gather(ctx, servers, tg, req)
 	if err != nil {
 		return none, err
 	}
-	q := criteria.NewRequest(o.phase)
-	q.MinOutcomesPerDay, q.Only = tg.minOutcomes(), o.only
+	if o.frozen != "" {
+		kept, err := a.readBundle(o.frozen)
+		if err != nil {
+			return none, err
+		}
+		if len(ev.Graft(kept.Evidence)) == 0 {
+			a.progress("%s has no baseline of the judged tenants that the server lacks", o.frozen)
+		}
+	}
 	e := judge(ev, q, tg.Environment, tg.rollout())
 	if tg.Plan != nil {
 		e.stateDir = tg.StateDir
@@ -152,37 +176,39 @@ func judge(ev *evidence.Evidence, q criteria.Request, environment, rollout strin
 	return judgement{Evaluation: e, Evidence: ev, Asked: q}
 }
 
-// times resolves --at, --since and --baseline.
-func (a *app) times(o evaluateOptions) (at, since time.Time, baseline time.Duration, err error) {
-	bad := func(flag, v, why string) error {
-		return fault.Hint(fault.New(fault.Usage, "--%s %q: %s", flag, v, why),
-			"a time like 2026-03-08T00:00:00Z, or a duration back from --at like 96h")
-	}
+// times resolves --at and --baseline.
+func (a *app) times(o evaluateOptions) (at time.Time, baseline time.Duration, err error) {
 	at = a.Now()
 	if o.at != "" {
 		if at, err = parseTime(o.at, at); err != nil {
-			return at, since, 0, bad("at", o.at, err.Error())
+			return at, 0, badTime("at", o.at, err.Error())
 		}
-	}
-	if o.since == "" {
-		return at, since, 0, fault.Hint(fault.New(fault.Usage, "--since is needed: when was the breaker enabled"),
-			"a time like 2026-03-08T00:00:00Z, or a duration back from --at like 96h")
-	}
-	if since, err = parseTime(o.since, at); err != nil {
-		return at, since, 0, bad("since", o.since, err.Error())
-	}
-	if !since.Before(at) {
-		return at, since, 0, bad("since", o.since, "not before --at")
 	}
 	baseline, err = time.ParseDuration(o.baseline)
 	if err != nil || baseline <= 0 {
-		return at, since, 0, fault.New(fault.Usage, "--baseline %q: want a duration above 0, like 168h", o.baseline)
+		return at, 0, fault.New(fault.Usage, "--baseline %q: want a duration above 0, like 168h", o.baseline)
 	}
-	if span := at.Sub(since) + baseline; span > maxSpan {
-		return at, since, 0, fault.New(fault.Usage, "--since and --baseline span %d days; the most is %d",
-			int(span.Hours()/24), int(maxSpan.Hours()/24))
+	return at.UTC(), baseline, nil
+}
+
+// flagSince resolves --since.
+func (a *app) flagSince(o evaluateOptions, at time.Time) (since time.Time, err error) {
+	if o.since == "" {
+		return since, fault.Hint(fault.New(fault.Usage, "--since is needed: when was the breaker enabled"),
+			"a time like 2026-03-08T00:00:00Z, or a duration back from --at like 96h; or --bakes FILE")
 	}
-	return at.UTC(), since.UTC(), baseline, nil
+	if since, err = parseTime(o.since, at); err != nil {
+		return since, badTime("since", o.since, err.Error())
+	}
+	if !since.Before(at) {
+		return since, badTime("since", o.since, "not before --at")
+	}
+	return since.UTC(), nil
+}
+
+func badTime(flag, v, why string) error {
+	return fault.Hint(fault.New(fault.Usage, "--%s %q: %s", flag, v, why),
+		"a time like 2026-03-08T00:00:00Z, or a duration back from --at like 96h")
 }
 
 // maxSpan bounds what one evaluation reads.

@@ -172,13 +172,6 @@ func (a *app) tenantConfig(t target, tenant, policyName string) (evidence.Config
 	return evidenceConfig(found.Enabled, found.Config), nil
 }
 
-func (t target) minOutcomes() int {
-	if t.Plan != nil && t.Plan.Criteria.MinOutcomesPerDay > 0 {
-		return t.Plan.Criteria.MinOutcomesPerDay
-	}
-	return 100
-}
-
 func (t target) rollout() string {
 	if t.Plan != nil {
 		return t.Plan.Name

@@ -23,8 +23,8 @@ func floor(pkg string) int {
 		{"internal/fault", "internal/proc", "internal/stat", "breaker"},
 		{"breaker/scenario", "promquery"},
 		{"promquery/promlab", "rollout/policy", "rollout/evidence", "rollout/statement"},
-		{"rollout/criteria", "rollout/plan", "rollout/router"},
-		{"rollout/gather", "rollout/change", "rollout/lab", "tickets"},
+		{"rollout/criteria", "rollout/router"},
+		{"rollout/gather", "rollout/change", "rollout/lab", "rollout/plan", "tickets"},
 		{"internal/promtest", "internal/history", "rollout/doctor"},
 		{"cmd/internal/render"},
 		{"cmd"},
@@ -38,7 +38,7 @@ func floor(pkg string) int {
 }
 
 func pure(pkg string) bool {
-	return slices.Contains([]string{"breaker", "breaker/scenario", "rollout/policy", "rollout/evidence", "rollout/criteria", "tickets"}, pkg)
+	return slices.Contains([]string{"breaker", "breaker/scenario", "rollout/policy", "rollout/evidence", "rollout/statement", "rollout/criteria", "internal/stat", "tickets"}, pkg)
 }
 
 // broken returns what is wrong with a package that imports the given paths.

@@ -46,7 +46,11 @@ func (ByDefault) Judge(s *Study, _ int) TenantFinding {
 			tf.Evidence = append(tf.Evidence, Fact{Text: fmt.Sprintf("%s/%s stays off: %s", p.Tenant, p.Policy, d.Reason)})
 			continue
 		}
-		off = append(off, p.Tenant+"/"+p.Policy)
+		name := p.Tenant + "/" + p.Policy
+		if p.Problem != "" {
+			name += " (cannot be read: " + p.Problem + ")"
+		}
+		off = append(off, name)
 	}
 	if len(off) > 0 {
 		tf.Verdict = Fail

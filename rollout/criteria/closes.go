@@ -43,7 +43,7 @@ func (Closes) Judge(s *Study, k int) TenantFinding {
 		res closing
 	}
 	var items []item
-	total, silent := 0, 0
+	total, silent, drilled := 0, 0, 0
 	for _, c := range f.circuits {
 		total += len(c.episodes)
 	}
@@ -52,6 +52,9 @@ func (Closes) Judge(s *Study, k int) TenantFinding {
 			res := s.open(f, c, i).closes(total)
 			if res.silent {
 				silent++
+			}
+			if d, ok := s.incident(c.c.Provider, ep.Opened.From, ep.Opened.To); ok && d.Drill && !res.silent {
+				drilled++
 			}
 			items = append(items, item{ep, res})
 		}
@@ -103,6 +106,10 @@ func (Closes) Judge(s *Study, k int) TenantFinding {
 	default:
 		tf.Verdict = Pass
 		tf.Summary = fmt.Sprintf("%d of %d closed, slowest at most %s after recovery", n, n, round(slowest))
+		if drilled == n {
+			tf.Basis = Drill
+			tf.Summary += ", in drills"
+		}
 	}
 	if silent > 0 {
 		tf.Summary += fmt.Sprintf(" (%d ended by a restart or a reset)", silent)

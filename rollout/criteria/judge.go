@@ -109,7 +109,7 @@ func broken(tf TenantFinding, tried, survived []string) TenantFinding {
 
 // lookAgain holds a pass against other bins and earlier looks.
 func (s *Study) lookAgain(c Criterion, k int, tf TenantFinding) TenantFinding {
-	if tf.Basis != Measured || k == Whole && len(tf.Statistics) == 0 {
+	if tf.Basis == Twin || tf.Basis == Attested || k == Whole && len(tf.Statistics) == 0 {
 		return tf
 	}
 	for i, again := range s.earlier() {

@@ -77,6 +77,8 @@ type Policy struct {
 	Tenant  string `json:"tenant"`
 	Policy  string `json:"policy"`
 	Enabled bool   `json:"enabled"`
+	// Problem is why it could not be read; whether it is enabled is then not known.
+	Problem string `json:"problem,omitempty"`
 }
 
 // DefaultMargins are DESIGN.md §5's.
@@ -150,7 +152,7 @@ func (r *Request) enabledNow(tenant string) (enabled, known bool) {
 	for _, p := range r.Policies {
 		if p.Tenant == tenant {
 			known = true
-			enabled = enabled || p.Enabled
+			enabled = enabled || p.Enabled || p.Problem != "" // no control where it is not known
 		}
 	}
 	return enabled, known || r.Policies != nil

@@ -38,6 +38,7 @@ type Plan struct {
 	Tenants     map[string]Tenant
 	Phases      map[int]Phase
 	Criteria    Criteria
+	Queries     Queries
 }
 
 // Router says where policies are and how the router is made to read them.
@@ -54,15 +55,6 @@ type Tenant struct {
 	Owner    string
 	Critical bool
 }
-
-// Phase is one phase of the rollout.
-type Phase struct {
-	Tenants  []string
-	Policies []string
-}
-
-// Criteria are the margins that may be set.
-type Criteria struct{ MinOutcomesPerDay int }
 
 // Problem is one thing that is wrong with a plan.
 type Problem struct {
@@ -153,7 +145,7 @@ func Parse(path string, raw []byte) (*Plan, []Problem, error) {
 	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return nil, nil, fault.New(fault.Usage, "%s: more than one YAML document: a plan is one", path)
 	}
-	p := &Plan{Path: path, Dir: filepath.Dir(path), Tenants: map[string]Tenant{}, Phases: map[int]Phase{}}
+	p := &Plan{Path: path, Dir: filepath.Dir(path), Tenants: map[string]Tenant{}, Phases: map[int]Phase{}, Criteria: defaultCriteria()}
 	r := &reader{}
 	r.plan(doc.Content[0], p)
 	return p, r.problems, nil
@@ -220,6 +212,7 @@ func (r *reader) plan(n *yaml.Node, p *Plan) {
 		"tenants":    func(n *yaml.Node) { r.tenants(n, p) },
 		"phases":     func(n *yaml.Node) { r.phases(n, p) },
 		"criteria":   func(n *yaml.Node) { r.criteria(n, p) },
+		"queries":    func(n *yaml.Node) { r.queries(n, &p.Queries) },
 	})
 	if version != "cbops/v1" {
 		r.bad(n, "", "apiVersion is %q, this cbops reads \"cbops/v1\"", version)
@@ -274,33 +267,4 @@ func (r *reader) tenants(n *yaml.Node, p *Plan) {
 		}, "notify")
 		p.Tenants[n.Content[i].Value] = t
 	}
-}
-
-func (r *reader) phases(n *yaml.Node, p *Plan) {
-	if n.Kind != yaml.MappingNode {
-		r.bad(n, "", "phases: want a mapping from 1, 2, 3, 4")
-		return
-	}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		k := n.Content[i]
-		if len(k.Value) != 1 || k.Value < "1" || k.Value > "4" {
-			r.bad(k, "", "phases: %q: the guide has phases 1 to 4", k.Value)
-			continue
-		}
-		var ph Phase
-		r.fields(n.Content[i+1], "phase "+k.Value, map[string]func(*yaml.Node){
-			"tenants": r.list(&ph.Tenants), "policies": r.list(&ph.Policies),
-		})
-		p.Phases[int(k.Value[0]-'0')] = ph
-	}
-}
-
-func (r *reader) criteria(n *yaml.Node, p *Plan) {
-	r.fields(n, "criteria", map[string]func(*yaml.Node){
-		"minOutcomesPerDay": func(n *yaml.Node) {
-			if n.Decode(&p.Criteria.MinOutcomesPerDay) != nil || p.Criteria.MinOutcomesPerDay < 1 {
-				r.bad(n, "", "minOutcomesPerDay: want an integer above 0")
-			}
-		},
-	})
 }

@@ -43,9 +43,11 @@ type Incident struct {
 	Reason   string `json:"reason"`
 	// From and To bound it; To is zero while it goes on.
 	From time.Time `json:"from"`
-	To   time.Time `json:"to"`
+	To   time.Time `json:"to,omitzero"`
 	// Declared is when it was; zero if that was not said.
-	Declared time.Time `json:"declared"`
+	Declared time.Time `json:"declared,omitzero"`
+	// Drill: it was made on purpose, to see the breaker open and close.
+	Drill bool `json:"drill,omitempty"`
 }
 
 // Waiver takes a criterion out of the verdict, for one tenant or for all.
