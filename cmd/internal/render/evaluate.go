@@ -19,32 +19,29 @@ type Evaluation struct {
 // maxRows is how many tenants or episodes are named one by one.
 const maxRows = 10
 
-// Page implements Document: the answer, a line per criterion, and an
-// explanation of each that did not pass.
+// Page implements Document: the answer, a line per criterion, the tenants in a
+// matrix, an explanation of each criterion that did not pass, and what people
+// stated.
 func (e Evaluation) Page() Page {
 	p := Page{
-		Name: "evaluate", Answer: e.answer(), Verdict: MarkOf(e.Verdict, ""), Next: e.Next,
-		Context: e.context(), Notes: e.Rejudged.notes(),
+		Name: "evaluate", Answer: e.answer(), Verdict: MarkOf(e.Verdict, e.State), Next: e.Next,
+		Context: e.context(), Matrix: e.matrix(),
 	}
-	for _, f := range e.Criteria {
-		p.Rows = append(p.Rows, Row{
-			Mark: MarkOf(f.Verdict, f.State), Name: f.ID, Text: e.rowText(f), Detail: details(f),
-		})
+	for i := range e.Criteria {
+		f := &e.Criteria[i]
+		p.Rows = append(p.Rows, Row{Mark: rowMark(f), Name: f.ID, Text: rowText(f), Detail: details(f)})
 	}
-	unjudged := 0
-	for _, f := range e.Criteria {
-		if f.Verdict == criteria.Pass {
-			continue
+	for i := range e.Criteria {
+		if f := &e.Criteria[i]; f.Verdict != criteria.Pass {
+			p.Sections = append(p.Sections, e.section(f))
 		}
-		if len(f.Tenants) == 0 {
-			unjudged++
-			continue
-		}
-		p.Sections = append(p.Sections, e.section(f))
 	}
-	if unjudged > 0 {
-		p.Notes = append(p.Notes, fmt.Sprintf(
-			"%d criteria are not judged by this version, so no phase can pass yet.", unjudged))
+	if s := e.stated(); len(s.Lines) > 0 {
+		p.Sections = append(p.Sections, s)
+	}
+	p.Notes = append(p.Notes, e.Rejudged.notes()...)
+	for _, n := range e.Notes {
+		p.Notes = append(p.Notes, "note: "+n)
 	}
 	return p
 }
@@ -65,41 +62,107 @@ func MarkOf(v criteria.Verdict, s criteria.State) Mark {
 	return Wait
 }
 
-func (e Evaluation) answer() string {
-	count := map[criteria.Verdict]int{}
-	for _, f := range e.Criteria {
-		count[f.Verdict]++
+// rowMark: what does not count has no mark, so that no format calls it an error.
+func rowMark(f *criteria.Finding) Mark {
+	if f.Verdict != criteria.Pass && !f.Counts() {
+		return None
 	}
-	n := len(e.Criteria)
+	return MarkOf(f.Verdict, f.State)
+}
+
+func (e Evaluation) answer() string {
+	count := map[string]int{}
+	n, waived := 0, 0
+	for i := range e.Criteria {
+		f := &e.Criteria[i]
+		if f.Waived != nil {
+			waived++
+		}
+		if !f.Counts() {
+			continue
+		}
+		n++
+		switch {
+		case f.Verdict == criteria.Inconclusive && f.State == criteria.Waiting:
+			count["waiting"]++
+		case f.Verdict == criteria.Inconclusive:
+			count["stuck"]++
+		default:
+			count[string(f.Verdict)]++
+		}
+	}
+	less := ""
+	if waived > 0 {
+		less = fmt.Sprintf("; %d waived", waived)
+	}
 	if e.Verdict == criteria.Pass {
 		if e.Partial {
-			return fmt.Sprintf("%d of %d criteria asked for pass; partial: no phase passes on a subset.", n, n)
+			return fmt.Sprintf("%d of %d criteria asked for pass%s; partial: no phase passes on a subset.", n, n, less)
 		}
-		return fmt.Sprintf("Phase %d can advance: %d of %d criteria pass.", e.Phase, n, n)
+		return fmt.Sprintf("Phase %d can advance: %d of %d criteria pass%s.", e.Phase, n, n, less)
+	}
+	if n == 0 {
+		return fmt.Sprintf("Phase %d cannot advance: nothing that counts was judged%s.", e.Phase, less)
 	}
 	var parts []string
-	add := func(v criteria.Verdict, one, many string) {
-		if c := count[v]; c > 0 {
-			word := many
-			if c == 1 {
-				word = one
-			}
-			if len(parts) == 0 {
-				word = fmt.Sprintf("%d of %d criteria %s", c, n, strings.TrimPrefix(word, " "))
-			} else {
-				word = fmt.Sprintf("%d %s", c, word)
-			}
-			parts = append(parts, word)
+	for _, x := range []struct{ key, one, many string }{
+		{"fail", "fails", "fail"}, {"unmeasurable", "is not measurable", "are not measurable"},
+		{"stuck", "is stuck", "are stuck"}, {"waiting", "waits", "wait"},
+	} {
+		c := count[x.key]
+		if c == 0 {
+			continue
 		}
+		word := x.many
+		if c == 1 {
+			word = x.one
+		}
+		part := fmt.Sprintf("%d %s", c, word)
+		if len(parts) == 0 {
+			part = fmt.Sprintf("%d of %d criteria %s", c, n, word)
+		}
+		if x.key == "waiting" {
+			if left := e.left(); left != "" {
+				part += " " + left
+			}
+		}
+		parts = append(parts, part)
 	}
-	add(criteria.Fail, "fails", "fail")
-	add(criteria.Unmeasurable, "is not measurable", "are not measurable")
-	add(criteria.Inconclusive, "is undecided", "are undecided")
 	lead := fmt.Sprintf("Phase %d cannot advance: ", e.Phase)
 	if e.Partial {
 		lead = fmt.Sprintf("Phase %d, partial: ", e.Phase)
 	}
-	return lead + strings.Join(parts, ", ") + "."
+	return lead + strings.Join(parts, ", ") + less + "."
+}
+
+// left is how long the waiting criteria wait at least.
+func (e Evaluation) left() string {
+	var last time.Time
+	for i := range e.Criteria {
+		if f := &e.Criteria[i]; f.Counts() && f.State == criteria.Waiting && f.ETA != nil && f.ETA.After(last) {
+			last = *f.ETA
+		}
+	}
+	if last.IsZero() {
+		return ""
+	}
+	return about(last.Sub(e.At))
+}
+
+// about rounds a time that is left up.
+func about(d time.Duration) string {
+	switch days := int((d + 24*time.Hour - 1) / (24 * time.Hour)); {
+	case d < time.Hour:
+		return "less than an hour"
+	case d <= 24*time.Hour:
+		h := int((d + time.Hour - 1) / time.Hour)
+		if h == 1 {
+			return "about an hour"
+		}
+		return fmt.Sprintf("about %d hours", h)
+	default:
+		return fmt.Sprintf("about %d days", days)
+	}
 }
 
 func (e Evaluation) context() string {
@@ -121,97 +184,93 @@ func span(from, to time.Time) string {
 	return from.UTC().Format(f) + " to " + to.UTC().Format(f) + " UTC"
 }
 
-func (e Evaluation) rowText(f criteria.Finding) string {
+func rowText(f *criteria.Finding) string {
 	text := f.Summary
 	switch {
-	case f.Verdict == criteria.Inconclusive && f.State != "" && len(f.Tenants) > 0:
+	case f.Waived != nil:
+		text = fmt.Sprintf("waived until %s (%s): %s", f.Waived.Expires.UTC().Format("2 Jan"), f.Verdict, text)
+	case f.Advisory && f.Verdict != criteria.Pass && f.Verdict != criteria.Fail:
+		text = "advisory in this phase: " + text
+	case f.Verdict == criteria.Inconclusive && f.State != "":
 		text = string(f.State) + ": " + text
-	case f.Verdict == criteria.Inconclusive:
-		text = "inconclusive: " + text
 	case f.Broken:
 		text = "broken: " + text
 	}
-	if f.Basis != criteria.Measured && f.Basis != "" {
+	if f.Basis != criteria.Measured && f.Basis != "" && !strings.HasPrefix(text, string(f.Basis)) {
 		text += " (basis: " + string(f.Basis) + ")"
 	}
 	return text
 }
 
-func (e Evaluation) section(f criteria.Finding) Section {
-	s := Section{Mark: MarkOf(f.Verdict, f.State), Title: f.ID + ": " + f.Summary}
-	shown := 0
-	for _, t := range f.Tenants {
-		if t.Verdict == criteria.Pass || shown == maxRows {
-			continue
-		}
-		shown++
-		if len(f.Tenants) > 1 {
-			s.Lines = append(s.Lines, t.Tenant+"  "+string(t.Verdict)+": "+t.Summary)
-		}
-		s.Lines = append(s.Lines, byProvider(t)...)
-		if len(byProvider(t)) == 0 || f.ID != "no-unexpected-opens" {
-			for _, fact := range t.Evidence {
-				s.Lines = append(s.Lines, fact.Text)
+// matrix shows the tenants against the criteria that are judged for each: all of
+// them up to ten, beyond that those with something to look at, worst first.
+func (e Evaluation) matrix() *Matrix {
+	if len(e.Tenants) < 2 {
+		return nil
+	}
+	type column struct {
+		tenant string
+		worst  int
+	}
+	worst := map[string]int{}
+	for i := range e.Criteria {
+		f := &e.Criteria[i]
+		for j := range f.Tenants {
+			if t := &f.Tenants[j]; f.Counts() || t.Verdict == criteria.Fail {
+				if t.Waived == nil && !leftOut(f, t.Tenant) {
+					worst[t.Tenant] = max(worst[t.Tenant], int(MarkOf(t.Verdict, t.State)))
+				}
 			}
 		}
 	}
-	if f.ID == "no-unexpected-opens" && f.Verdict == criteria.Fail {
-		s.Lines = append(s.Lines,
-			"Neither the outcomes around these opens, nor failed probes, nor other tenants show a failing provider.")
-		if anyPremature(f) {
-			s.Lines = append(s.Lines,
-				"The router has no minimum volume: one failure in an empty window is 100 %, whatever failure_threshold says.")
+	var columns []column
+	for _, t := range e.Tenants {
+		columns = append(columns, column{t, worst[t]})
+	}
+	m := &Matrix{}
+	if len(columns) > maxRows {
+		columns = slices.DeleteFunc(columns, func(c column) bool { return c.worst <= int(Good) })
+		m.Note = fmt.Sprintf("%d of %d tenants pass everything that counts", len(e.Tenants)-len(columns), len(e.Tenants))
+		slices.SortStableFunc(columns, func(a, b column) int { return b.worst - a.worst })
+		if len(columns) > maxRows {
+			m.Note += fmt.Sprintf("; the %d worst of the others:", maxRows)
+			columns = columns[:maxRows]
 		}
 	}
-	if f.Needs != "" {
-		s.Hints = append(s.Hints, "needs "+f.Needs)
+	for _, c := range columns {
+		m.Columns = append(m.Columns, c.tenant)
 	}
-	return s
-}
-
-// byProvider counts a tenant's unexpected opens per provider, with an example.
-func byProvider(t criteria.TenantFinding) []string {
-	type tally struct {
-		n     int
-		first criteria.EpisodeFinding
-	}
-	seen := map[string]*tally{}
-	var names []string
-	for _, e := range t.Episodes {
-		if e.Expected == nil || *e.Expected {
+	for i := range e.Criteria {
+		f := &e.Criteria[i]
+		if len(f.Tenants) == 0 || f.Tenants[0].Tenant == "" {
 			continue
 		}
-		if seen[e.Provider] == nil {
-			seen[e.Provider] = &tally{first: e}
-			names = append(names, e.Provider)
-		}
-		seen[e.Provider].n++
-	}
-	slices.Sort(names)
-	var lines []string
-	for _, n := range names {
-		x := seen[n]
-		lines = append(lines, fmt.Sprintf("%-10s %4d   %s, e.g. %s UTC", n, x.n, x.first.Reason,
-			x.first.OpenedTo.UTC().Format("2 Jan 15:04:05")))
-	}
-	return lines
-}
-
-func anyPremature(f criteria.Finding) bool {
-	for _, t := range f.Tenants {
-		for _, e := range t.Episodes {
-			if e.Premature && e.Expected != nil && !*e.Expected {
-				return true
+		r := MatrixRow{Name: f.ID}
+		for _, c := range columns {
+			mark := None
+			for j := range f.Tenants {
+				if t := &f.Tenants[j]; t.Tenant == c.tenant && t.Waived == nil && !leftOut(f, t.Tenant) {
+					mark = MarkOf(t.Verdict, t.State)
+				}
 			}
+			r.Marks = append(r.Marks, mark)
 		}
+		m.Rows = append(m.Rows, r)
 	}
-	return false
+	return m
 }
 
-func details(f criteria.Finding) []string {
+func leftOut(f *criteria.Finding, tenant string) bool {
+	return slices.ContainsFunc(f.LeftOut, func(l criteria.LeftOut) bool { return l.Tenant == tenant })
+}
+
+func details(f *criteria.Finding) []string {
 	var d []string
 	for _, fact := range f.Evidence {
 		d = append(d, fact.Text)
+	}
+	if f.Detectable != "" {
+		d = append(d, "smallest effect that would show: "+f.Detectable)
 	}
 	if f.Needs != "" {
 		d = append(d, "needs: "+f.Needs)

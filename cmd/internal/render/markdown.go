@@ -28,6 +28,24 @@ func markdown(p Page, opt Options) string {
 		}
 		b.WriteByte('\n')
 	}
+	if p.Matrix != nil && p.Matrix.Note != "" {
+		fmt.Fprintf(&b, "%s\n\n", escapeMarkdown(Clean(p.Matrix.Note)))
+	}
+	if m := p.Matrix; m != nil && len(m.Columns) > 0 {
+		b.WriteString("| |")
+		for _, c := range m.Columns {
+			b.WriteString(" " + cell(c) + " |")
+		}
+		b.WriteString("\n|---|" + strings.Repeat("---|", len(m.Columns)) + "\n")
+		for _, r := range m.Rows {
+			b.WriteString("| " + cell(r.Name) + " |")
+			for _, k := range r.Marks {
+				b.WriteString(" " + strings.TrimSpace(symbol(k, opt.ASCII)) + " |")
+			}
+			b.WriteByte('\n')
+		}
+		b.WriteByte('\n')
+	}
 	for _, s := range p.Sections {
 		fmt.Fprintf(&b, "## %s\n\n", escapeMarkdown(Clean(strings.TrimSpace(symbol(s.Mark, opt.ASCII)+" "+s.Title))))
 		for _, l := range s.Lines {

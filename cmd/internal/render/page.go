@@ -39,6 +39,8 @@ type Page struct {
 	// Rows are one line each: the exceptions-first table. They are also the
 	// test cases of JUnit and the checks of GitHub annotations.
 	Rows []Row
+	// Matrix, when set, shows subjects against rows.
+	Matrix *Matrix
 	// Sections explain rows that did not pass.
 	Sections []Section
 	// Notes are lines of their own after the sections.
@@ -71,4 +73,18 @@ type Section struct {
 	Title string
 	Lines []string
 	Hints []string
+}
+
+// Matrix is a table of marks.
+type Matrix struct {
+	// Note stands over it: which columns are left out.
+	Note    string
+	Columns []string
+	Rows    []MatrixRow
+}
+
+// MatrixRow has a mark for each column.
+type MatrixRow struct {
+	Name  string
+	Marks []Mark
 }

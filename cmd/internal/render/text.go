@@ -60,6 +60,10 @@ func (p *printer) page(pg Page) {
 		p.gap(pg.Answer != "" || pg.Context != "")
 		p.rows(pg.Rows)
 	}
+	if pg.Matrix != nil {
+		p.gap(true)
+		p.matrix(pg.Matrix)
+	}
 	for _, s := range pg.Sections {
 		p.gap(true)
 		p.section(s)
@@ -117,6 +121,42 @@ func (p *printer) rows(rows []Row) {
 		}
 		p.paragraph(lead, strings.Repeat(" ", name+6), r.Text, plain)
 	}
+}
+
+// matrix: columns have letters, since names are long; the names stand over it.
+func (p *printer) matrix(m *Matrix) {
+	if m.Note != "" {
+		p.paragraph("  ", "  ", m.Note, plain)
+	}
+	if len(m.Columns) == 0 {
+		return
+	}
+	var legend []string
+	letters := ""
+	for i, c := range m.Columns {
+		letter := string(rune('a' + i))
+		legend = append(legend, letter+" "+c)
+		letters += " " + letter
+	}
+	name := 0
+	for _, r := range m.Rows {
+		name = max(name, lipgloss.Width(r.Name))
+	}
+	p.paragraph("  ", "  ", strings.Join(legend, "  "), plain)
+	p.WriteString("  " + strings.Repeat(" ", name+1) + letters + "\n")
+	for _, r := range m.Rows {
+		line := "  " + Clean(r.Name) + strings.Repeat(" ", name-lipgloss.Width(r.Name)+1)
+		for _, k := range r.Marks {
+			sym := symbol(k, p.opt.ASCII)
+			if k == None {
+				sym = "-"
+			}
+			line += " " + p.paint(k, sym, false)
+		}
+		p.WriteString(line + "\n")
+	}
+	yes, wait, stuck, unknown, no := symbol(Good, p.opt.ASCII), symbol(Wait, p.opt.ASCII), symbol(Stuck, p.opt.ASCII), symbol(Unknown, p.opt.ASCII), symbol(Bad, p.opt.ASCII)
+	p.paragraph("  ", "  ", yes+" passes  "+no+" fails  "+wait+" waits  "+stuck+" stuck  "+unknown+" not measurable  - does not count", p.faint)
 }
 
 func label(r Row) string {
