@@ -121,8 +121,28 @@ func plant(ev *evidence.Evidence, c *evidence.Circuit, at time.Time, what plante
 			x.HC++
 		}
 	}
-	if what.wedge {
+	switch {
+	case what.wedge:
 		wedge(ev, c, asked, step)
+	case !what.close:
+		freeze(c, opened, epoch)
+	}
+}
+
+// freeze lets nothing happen to a circuit's gate any more in an epoch: nobody asks it,
+// so that it neither denies nor moves. Outcomes go on.
+func freeze(c *evidence.Circuit, t int64, epoch int) {
+	i, j := c.InsertOutcome(t), c.InsertTransition(t)
+	if i < 0 || j < 0 {
+		return
+	}
+	denied, state := c.Outcomes[i].FailFast, c.Transitions[j]
+	for ; i < len(c.Outcomes) && c.Outcomes[i].Epoch == epoch; i++ {
+		c.Outcomes[i].FailFast = denied
+	}
+	for ; j < len(c.Transitions) && c.Transitions[j].Epoch == epoch; j++ {
+		state.T = c.Transitions[j].T
+		c.Transitions[j] = state
 	}
 }
 

@@ -68,7 +68,7 @@ func (s *Study) ready(k int) *readiness {
 	if s.again {
 		return r
 	}
-	if facts := s.contradictions(f); len(facts) > 0 {
+	if facts := s.contradictions(f); len(facts) > 0 && r.untold == nil { // they rest on transitions
 		r.doubtful = block(Inconclusive, Stuck, "the metrics contradict themselves: "+facts[0].Text,
 			"metrics that agree, see metrics-accurate; and the router's exporter and the relabelling in Prometheus", facts...)
 	}
