@@ -17,6 +17,7 @@ func Stories() []Story {
 	out = append(out, faults()...)
 	out = append(out, rates()...)
 	out = append(out, statements()...)
+	out = append(out, fleets()...)
 	return out
 }
 

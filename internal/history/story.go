@@ -2,6 +2,7 @@ package history
 
 import (
 	"math"
+	"strings"
 	"time"
 
 	"github.com/cbops/cbops/breaker"
@@ -156,6 +157,11 @@ func (s Story) Request() criteria.Request {
 		r.FailFast = s.FailFast
 	}
 	r.Statements.Add(s.Stated)
+	for name := range s.Measures {
+		if short, ok := strings.CutPrefix(name, evidence.StabilityPrefix); ok {
+			r.Stability = append(r.Stability, criteria.Stability{Name: short, Higher: true, Margin: criteria.DefaultStability})
+		}
+	}
 	r.Policies = []criteria.Policy{}
 	for _, t := range s.Options.Tenants {
 		l := (&source{t: t}).loaded(s.At)

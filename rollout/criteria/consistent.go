@@ -141,7 +141,8 @@ type rateRatio struct {
 // less than chance (a working breaker opens by the clock), or more (one that flaps):
 // for a pass the scatter is taken from the cells themselves, at its own upper bound
 // with one unit added, so that outages that all look alike are no proof by
-// themselves; for a fail it is chance at least (quasi-Poisson, docs/statistics.md).
+// themselves; for a fail it is that of the others, and chance at least (quasi-Poisson,
+// docs/statistics.md).
 func compareRates(own, rest []cell, tests int, of func(cell) (n, could float64)) rateRatio {
 	var c rateRatio
 	for _, x := range own {
@@ -152,19 +153,24 @@ func compareRates(own, rest []cell, tests int, of func(cell) (n, could float64))
 		n, could := of(x)
 		c.rest, c.restCould = c.rest+n, c.restCould+could
 	}
-	rate := max(c.own+c.rest, 0.5) / (c.ownCould + c.restCould)
-	scatter := 0.0
-	for _, x := range append(append([]cell{}, own...), rest...) {
-		n, could := of(x)
-		scatter += (n - rate*could) * (n - rate*could) / (rate * could)
+	scatterOf := func(cells []cell, rate float64) float64 {
+		sum := 0.0
+		for _, x := range cells {
+			n, could := of(x)
+			sum += (n - rate*could) * (n - rate*could) / (rate * could)
+		}
+		return sum
 	}
-	df := float64(len(own) + len(rest) - 1)
+	all := append(append([]cell{}, own...), rest...)
+	scatter := scatterOf(all, max(c.own+c.rest, 0.5)/(c.ownCould+c.restCould))
+	df := float64(len(all) - 1)
 	a, b := c.own+0.5, c.rest+0.5
 	log := math.Abs(math.Log(a / c.ownCould / (b / c.restCould)))
 	c.ratio = math.Exp(log)
 	wide := (scatter + 1) / max(stat.ChiSquaredLower(0.05, df), 1e-6)
 	c.upper = math.Exp(min(log+stat.NormalQuantile(0.05)*math.Sqrt(wide*(1/a+1/b)), 50))
-	c.lower = math.Exp(max(0, log-stat.NormalQuantile(0.05/(2*float64(tests)))*math.Sqrt(max(1, scatter/max(df, 1))*(1/a+1/b))))
+	among := scatterOf(rest, max(c.rest, 0.5)/c.restCould) / max(float64(len(rest)-1), 1) // how the others scatter by themselves
+	c.lower = math.Exp(max(0, log-stat.NormalQuantile(0.05/(2*float64(tests)))*math.Sqrt(max(1, among)*(1/a+1/b))))
 	return c
 }
 
