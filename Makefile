@@ -38,11 +38,14 @@ $(BIN)/golangci-lint: internal/tools/go.mod
 bench: prometheus fleet ## ratios against named peers in the same binary
 	cd internal/bench && $(GO) run .
 
-prometheus: $(BIN)/prometheus ## build the real Prometheus and promtool for the tests
+prometheus: $(BIN)/prometheus $(BIN)/backfill ## build the real Prometheus and promtool for the tests
 
 $(BIN)/prometheus: internal/testprom/go.mod
 	cd internal/testprom && $(GO) build -trimpath -tags remove_all_sd -ldflags "$(LDFLAGS)" -o ../../$(BIN)/ \
 	  github.com/prometheus/prometheus/cmd/prometheus github.com/prometheus/prometheus/cmd/promtool
+
+$(BIN)/backfill: internal/testprom/go.mod internal/testprom/backfill/main.go
+	cd internal/testprom && $(GO) build -trimpath -tags remove_all_sd -ldflags "$(LDFLAGS)" -o ../../$(BIN)/ ./backfill
 
 fleet: $(BIN)/fleet ## build the writer of a synthetic fleet's history, for make bench
 

@@ -71,10 +71,13 @@ type Options struct {
 	Restarts map[string][]time.Time
 	// Blind reports that a scrape of a node fails.
 	Blind func(node string, at time.Time) bool
-	// Emit is told of every scraped value; may be nil. labels are shared: to be read
-	// only.
-	Emit func(labels map[string]string, at time.Time, v float64) error
+	// Emit takes what is scraped; may be nil.
+	Emit Sink
 }
+
+// Sink is asked once for each series, and returns what takes its samples; a nil one
+// drops them.
+type Sink func(labels map[string]string) func(at time.Time, v float64) error
 
 // Point is what a circuit's counters said at a scrape.
 type Point struct {
@@ -101,6 +104,7 @@ type node struct {
 	circuits map[breaker.Key]*circuit
 	sorted   []breaker.Key
 	mute     bool
+	up       func(at time.Time, v float64) error
 }
 
 // circuit is one circuit of one node.
@@ -110,12 +114,18 @@ type circuit struct {
 	now    Point
 	points []Point
 	// quiet are minutes that the twin has not been told of, newest last.
-	quiet  []minute
+	quiet []minute
+	// last is the minute before.
+	last   minute
 	state  breaker.State
 	config breaker.Config
 	set    bool
-	series map[string]map[string]string
+	series [counters]func(at time.Time, v float64) error
+	known  [counters]bool
 }
+
+// counters is how many series a circuit can have.
+const counters = 9
 
 type minute struct {
 	from int64
@@ -166,14 +176,14 @@ func (n *node) boot() {
 		n.fresh = true
 	}
 	for _, c := range n.circuits {
-		c.now, c.quiet, c.state, c.set = Point{}, nil, breaker.Closed, false
+		c.now, c.quiet, c.last, c.state, c.set = Point{}, nil, minute{}, breaker.Closed, false
 	}
 }
 
 func (n *node) circuit(k breaker.Key) *circuit {
 	c := n.circuits[k]
 	if c == nil {
-		c = &circuit{key: k, node: n, state: breaker.Closed, config: breaker.DefaultConfig(), series: map[string]map[string]string{}}
+		c = &circuit{key: k, node: n, state: breaker.Closed, config: breaker.DefaultConfig()}
 		n.circuits[k] = c
 	}
 	return c
@@ -290,6 +300,9 @@ func (s *source) onNode(n *node, count int, at time.Time, l Loaded) {
 		for _, p := range ps {
 			exact = exact || s.t.Silent(p.Name, at) > 0
 		}
+	}
+	for i, c := range circuits {
+		c.last = minute{at.UnixMilli(), calls[i], failures[i]}
 	}
 	if !exact {
 		for i, c := range circuits {
@@ -432,11 +445,10 @@ func (c *circuit) calm(from int64, n, f int) bool {
 		return true
 	}
 	const many, few = 20, 3
-	if n < many || f > few || c.config.FailureThreshold <= few || c.config.ErrorRateThreshold < 0.4 || len(c.quiet) == 0 {
+	if n < many || f > few || c.config.FailureThreshold <= few || c.config.ErrorRateThreshold < 0.4 {
 		return false
 	}
-	last := c.quiet[len(c.quiet)-1]
-	return last.from == from-Every.Milliseconds() && last.n >= many && last.f+f <= few
+	return c.last.from == from-Every.Milliseconds() && c.last.n >= many && c.last.f+f <= few
 }
 
 // remember keeps quiet minutes as long as a window can reach.
@@ -482,8 +494,13 @@ func (w *World) scrape(n *node, at time.Time) error {
 		up = 0
 	}
 	if w.Emit != nil {
-		if err := w.Emit(map[string]string{"__name__": "up", "job": "router", "instance": n.name}, at, up); err != nil {
-			return fmt.Errorf("emitting: %w", err)
+		if n.up == nil {
+			n.up = w.Emit(map[string]string{"__name__": "up", "job": "router", "instance": n.name})
+		}
+		if n.up != nil {
+			if err := n.up(at, up); err != nil {
+				return fmt.Errorf("emitting: %w", err)
+			}
 		}
 	}
 	if blind {
@@ -525,39 +542,38 @@ func (n *node) keys() []breaker.Key {
 }
 
 // emit writes the counters that exist: one that never counted is no series.
-func (c *circuit) emit(to func(map[string]string, time.Time, float64) error, at time.Time) error {
-	for _, x := range []struct {
-		name, k1, v1, k2, v2 string
-		v                    float64
-	}{
-		{"events_total", "event_type", "success", "", "", c.now.Success},
-		{"events_total", "event_type", "failure", "", "", c.now.Failure},
-		{"events_total", "event_type", "fail_fast", "", "", c.now.FailFast},
-		{"state_transitions_total", "from", "closed", "to", "open", c.now.CO},
-		{"state_transitions_total", "from", "open", "to", "half_open", c.now.OH},
-		{"state_transitions_total", "from", "half_open", "to", "open", c.now.HO},
-		{"state_transitions_total", "from", "half_open", "to", "closed", c.now.HC},
-		{"window_requests_total", "", "", "", "", c.now.WR},
-		{"window_failures_total", "", "", "", "", c.now.WF},
-	} {
-		if x.v == 0 {
+func (c *circuit) emit(to Sink, at time.Time) error {
+	values := [counters]float64{c.now.Success, c.now.Failure, c.now.FailFast, c.now.CO, c.now.OH, c.now.HO, c.now.HC, c.now.WR, c.now.WF}
+	for i, v := range values {
+		if v == 0 {
 			continue
 		}
-		id := x.name + x.v1 + x.v2
-		l := c.series[id]
-		if l == nil {
-			l = map[string]string{"__name__": prefix + x.name, "job": "router", "instance": c.node.name, "tenant_id": c.key.Tenant, "provider_id": c.key.Provider}
-			if x.k1 != "" {
-				l[x.k1] = x.v1
-			}
-			if x.k2 != "" {
-				l[x.k2] = x.v2
-			}
-			c.series[id] = l
+		if !c.known[i] {
+			c.series[i], c.known[i] = to(c.labels(i)), true
 		}
-		if err := to(l, at, x.v); err != nil {
+		if c.series[i] == nil {
+			continue
+		}
+		if err := c.series[i](at, v); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// labels are those of a circuit's i-th counter.
+func (c *circuit) labels(i int) map[string]string {
+	l := map[string]string{"job": "router", "instance": c.node.name, "tenant_id": c.key.Tenant, "provider_id": c.key.Provider}
+	switch i {
+	case 0, 1, 2:
+		l["__name__"], l["event_type"] = prefix+"events_total", []string{"success", "failure", "fail_fast"}[i]
+	case 3, 4, 5, 6:
+		x := [][2]string{{"closed", "open"}, {"open", "half_open"}, {"half_open", "open"}, {"half_open", "closed"}}[i-3]
+		l["__name__"], l["from"], l["to"] = prefix+"state_transitions_total", x[0], x[1]
+	case 7:
+		l["__name__"] = prefix + "window_requests_total"
+	default:
+		l["__name__"] = prefix + "window_failures_total"
+	}
+	return l
 }

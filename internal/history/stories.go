@@ -154,25 +154,25 @@ func faults() []Story {
 
 	dropped := story("impossible counters", "closed to open transitions of t-acme are dropped on the way", enabled("t-acme", 60, bad), others(bad),
 		fail, inconclusive, inconclusive, inconclusive, fail, inconclusive)
-	dropped.Scraped = func(l map[string]string, _ time.Time) (map[string]string, bool) {
+	dropped.Relabel = func(l map[string]string) (map[string]string, bool) {
 		return l, !(l["tenant_id"] == "t-acme" && l["from"] == "closed")
 	}
 
 	// Nothing of the transitions arrives, though a failing provider must have opened it.
 	silent := story("transitions lost", "no transition of t-acme arrives", enabled("t-acme", 60, bad), others(bad),
 		fail, inconclusive, inconclusive, inconclusive, fail, inconclusive)
-	silent.Scraped = func(l map[string]string, _ time.Time) (map[string]string, bool) {
+	silent.Relabel = func(l map[string]string) (map[string]string, bool) {
 		return l, !(l["tenant_id"] == "t-acme" && (l["from"] != "" || l["__name__"] == prefix+"window_requests_total" || l["__name__"] == prefix+"window_failures_total"))
 	}
 
 	dead := story("the failure series dies", "failures of t-acme are no longer exported after enabling", enabled("t-acme", 60), others(),
 		inconclusive, pass, pass, inconclusive, pass, inconclusive)
-	dead.Scraped = func(l map[string]string, at time.Time) (map[string]string, bool) {
-		return l, !(l["tenant_id"] == "t-acme" && l["event_type"] == "failure" && at.After(later(2)))
+	dead.Lost = func(l map[string]string, at time.Time) bool {
+		return l["tenant_id"] == "t-acme" && l["event_type"] == "failure" && at.After(later(2))
 	}
 
 	renamed := story("another dialect", "a recording layer renamed metrics and labels", enabled("t-acme", 60, bad), others(bad), pass, pass, pass, pass, pass, pass)
-	renamed.Scraped = func(l map[string]string, _ time.Time) (map[string]string, bool) {
+	renamed.Relabel = func(l map[string]string) (map[string]string, bool) {
 		out := map[string]string{}
 		for k, v := range l {
 			switch k {
@@ -192,7 +192,7 @@ func faults() []Story {
 
 	documented := story("the documented dialect", "transitions carry state in place of from and to", enabled("t-acme", 60, bad), others(bad),
 		unmeasurable, unmeasurable, unmeasurable, inconclusive, unmeasurable, unmeasurable)
-	documented.Scraped = func(l map[string]string, _ time.Time) (map[string]string, bool) {
+	documented.Relabel = func(l map[string]string) (map[string]string, bool) {
 		if l["from"] == "" {
 			return l, true
 		}

@@ -30,9 +30,11 @@ type Story struct {
 	// beside the router's.
 	Measures map[string]string
 	Extra    []Extra
-	// Scraped changes what a scrape stores, or drops it: the exporter, relabelling or
-	// a recording rule at fault. nil changes nothing.
-	Scraped func(labels map[string]string, at time.Time) (map[string]string, bool)
+	// Relabel changes the labels under which a series is stored, or drops it: the
+	// exporter, relabelling or a recording rule at fault. nil changes nothing.
+	Relabel func(labels map[string]string) (map[string]string, bool)
+	// Lost reports that a scrape did not store a series.
+	Lost func(labels map[string]string, at time.Time) bool
 	// Want is the verdict of each criterion of the phase; Phase verdict is theirs.
 	Want    map[string]criteria.Verdict
 	Verdict criteria.Verdict
@@ -104,7 +106,7 @@ func enabled(id string, perMinute float64, faults ...Fault) Tenant {
 // others are tenants without a breaker, one of which has so little traffic that its
 // circuits trip in shadow.
 func others(faults ...Fault) []Tenant {
-	return []Tenant{tenant("t-cove", 20, faults...), tenant("t-dune", 20, faults...), tenant("t-echo", 20, faults...), tenant("t-flux", 2, faults...)}
+	return []Tenant{tenant("t-cove", 44, faults...), tenant("t-dune", 44, faults...), tenant("t-echo", 44, faults...), tenant("t-flux", 2, faults...)}
 }
 
 // story is one of t-acme in phase 1, at the guide's minimum.
@@ -186,24 +188,35 @@ func (s Story) baseline() time.Duration {
 	return 7 * 24 * time.Hour
 }
 
-// Emit runs a story and hands every value that a scrape stores to a function.
-func (s Story) Emit(to func(labels map[string]string, at time.Time, v float64) error) error {
+// Emit runs a story and hands every value that a scrape stores to a sink.
+func (s Story) Emit(to Sink) error {
 	o := s.Options
-	o.Emit = func(l map[string]string, at time.Time, v float64) error {
-		if s.Scraped != nil {
-			var keep bool
-			if l, keep = s.Scraped(l, at); !keep {
+	o.Emit = func(l map[string]string) func(time.Time, float64) error {
+		stored, keep := l, true
+		if s.Relabel != nil {
+			stored, keep = s.Relabel(l)
+		}
+		if !keep {
+			return nil
+		}
+		add := to(stored)
+		if s.Lost == nil {
+			return add
+		}
+		return func(at time.Time, v float64) error {
+			if s.Lost(l, at) {
 				return nil
 			}
+			return add(at, v)
 		}
-		return to(l, at, v)
 	}
 	if _, err := Run(o); err != nil {
 		return err
 	}
 	for _, x := range s.Extra {
+		add := to(x.Labels)
 		for at := o.Start.Add(Every); !at.After(o.End); at = at.Add(Every) {
-			if err := to(x.Labels, at, x.Value(at)); err != nil {
+			if err := add(at, x.Value(at)); err != nil {
 				return err
 			}
 		}

@@ -18,7 +18,7 @@ import (
 func gathered(t *testing.T, s history.Story) *evidence.Evidence {
 	t.Helper()
 	store := promlab.NewStore()
-	if err := s.Emit(store.Append); err != nil {
+	if err := s.Emit(store.Series); err != nil {
 		t.Fatal(err)
 	}
 	c, err := promquery.New(promquery.Options{URL: "http://prometheus.example",

@@ -84,7 +84,7 @@ type Bake struct {
 	Tenant string    `json:"tenant"`
 	From   time.Time `json:"from"`
 	// To is when it ended; zero for the one that runs.
-	To time.Time `json:"to"`
+	To time.Time `json:"to,omitzero"`
 	// Reason is why it ended, or what began it.
 	Reason string `json:"reason,omitempty"`
 }
