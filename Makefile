@@ -21,10 +21,16 @@ test: prometheus ## run every test, the real Prometheus included
 soak: prometheus ## the long versions: fuzzing and repeated tests
 	$(GO) test -fuzz FuzzMerge -fuzztime 2m ./rollout/policy
 	$(GO) test -fuzz FuzzParse -fuzztime 2m ./rollout/policy
+	$(GO) test -run xxx -fuzz FuzzReadBundle -fuzztime 2m -fuzzminimizetime 10x ./rollout/evidence
+	$(GO) test -fuzz FuzzRollback -fuzztime 2m ./rollout/plan
 	$(GO) test -fuzz FuzzDecode -fuzztime 2m ./promquery
 	$(GO) test -fuzz FuzzSample -fuzztime 2m ./promquery
 	$(GO) test -fuzz FuzzParseRules -fuzztime 2m ./promquery/promlab
 	$(GO) test -fuzz FuzzParseDashboard -fuzztime 2m ./rollout/doctor
+	$(GO) test -run xxx -fuzz FuzzParse -fuzztime 2m -fuzzminimizetime 10x ./breaker/scenario
+	$(GO) test -run xxx -fuzz FuzzParse -fuzztime 1m -fuzzminimizetime 10x ./breaker/live
+	$(GO) test -run xxx -fuzz FuzzParseFile -fuzztime 1m -fuzzminimizetime 10x ./rollout/lab
+	$(GO) test -run TestModel -rapid.checks 50000 ./breaker
 	$(GO) test -race -count 5 ./...
 
 lint: $(BIN)/golangci-lint ## gofmt, go vet and golangci-lint

@@ -8,6 +8,8 @@
 // keeps no metrics: it tells a Sink what the router would have emitted.
 package breaker
 
+import "math"
+
 // State of a circuit.
 type State string
 
@@ -46,26 +48,34 @@ func PolicyDefaults() Config {
 		HalfOpenMaxCalls: 3, ErrorRateThreshold: 0.5, WindowSeconds: 60}
 }
 
+// edge is the time of the oldest outcome that is still in the window at now, ms.
+func (c *Config) edge(now int64) int64 {
+	const most = math.MaxInt64 / 4000 // seconds; no clock gets further back
+	return now - 1000*min(max(c.WindowSeconds, -most), most)
+}
+
 // Status is what can be seen of a circuit.
 type Status struct {
 	State               State
 	ConsecutiveFailures int
 	Successes           int // counted towards closing
 	Probes              int // admitted in half-open
-	Window              int // events held after the last operation that touched it
+	Window              int // outcomes held after the last operation that touched it
 	ErrorRate           float64
 	SinceMS             int64 // when the state last changed
 	Config              Config
+	// Bytes is the memory that the window takes. The router has no such number.
+	Bytes int
 }
 
-// circuit is one circuit; its owner holds the lock.
+// circuit is the state of one circuit; its owner holds the lock.
 type circuit struct {
 	cfg       Config
 	state     State
 	failures  int
 	successes int
 	probes    int
-	errorRate float64
+	errorRate share
 	since     int64 // of the current state
 	openedAt  int64
 	win       window
@@ -74,54 +84,57 @@ type circuit struct {
 // record takes one success or failure. It is the only place that opens or
 // closes a circuit on an outcome.
 func (c *circuit) record(now int64, failed bool, latency int64, e emitter) {
-	c.win.trim(now - c.cfg.WindowSeconds*1000)
+	c.win.trim(c.cfg.edge(now))
 	c.win.push(now, failed)
 	if failed {
 		c.failure(now, latency, e)
-		e.event("failure")
+		e.failure()
 		return
 	}
 	c.success(now, e)
-	e.event("success")
+	e.success()
 }
 
 func (c *circuit) failure(now, latency int64, e emitter) {
 	c.failures++
 	c.successes = 0
+	c.errorRate = c.win.share
 	switch c.state {
 	case HalfOpen:
-		c.errorRate = c.win.rate()
 		c.openAt(now)
-		e.transition(HalfOpen, Open)
-		e.trigger("half_open_failure")
+		e.transition(halfOpenToOpen)
+		e.trigger(halfOpenFailure)
 		e.errorRate(c.errorRate)
 	case Open:
-		c.errorRate = c.win.rate()
 		e.errorRate(c.errorRate)
 	default:
-		c.errorRate = c.win.rate()
 		e.errorRate(c.errorRate)
-		if reason := c.trips(latency); reason != "" {
-			c.openAt(now)
-			e.transition(Closed, Open)
-			e.trigger(reason)
-			e.errorRate(c.errorRate)
-			e.window(c.win.len(), c.win.failures)
+		if r := c.trips(latency); r != none {
+			c.opens(now, r, e)
 		}
 	}
 }
 
-// trips returns the reason to open, in the router's order of priority, or "".
-func (c *circuit) trips(latency int64) string {
+// trips returns the reason to open, in the router's order of priority.
+func (c *circuit) trips(latency int64) reason {
 	switch {
 	case c.cfg.LatencyThresholdMS > 0 && latency > c.cfg.LatencyThresholdMS:
-		return "latency_threshold_exceeded"
+		return latencyExceeded
 	case int64(c.failures) >= c.cfg.FailureThreshold:
-		return "failure_threshold_exceeded"
-	case c.errorRate >= c.cfg.ErrorRateThreshold:
-		return "error_rate_threshold_exceeded"
+		return failuresExceeded
+	case c.errorRate.rate() >= c.cfg.ErrorRateThreshold:
+		return errorRateExceeded
 	}
-	return ""
+	return none
+}
+
+// opens takes a closed circuit to open.
+func (c *circuit) opens(now int64, r reason, e emitter) {
+	c.openAt(now)
+	e.transition(closedToOpen)
+	e.trigger(r)
+	e.errorRate(c.errorRate)
+	e.window(c.win.share)
 }
 
 func (c *circuit) openAt(now int64) {
@@ -131,15 +144,15 @@ func (c *circuit) openAt(now int64) {
 
 func (c *circuit) success(now int64, e emitter) {
 	c.failures = 0
-	c.errorRate = c.win.rate()
+	c.errorRate = c.win.share
 	if c.state == HalfOpen {
 		c.successes++
 		if int64(c.successes) >= c.cfg.SuccessThreshold {
 			c.state, c.since = Closed, now
 			c.successes, c.probes = 0, 0
-			e.transition(HalfOpen, Closed)
+			e.transition(halfOpenToClosed)
 			e.errorRate(c.errorRate)
-			e.window(c.win.len(), c.win.failures)
+			e.window(c.win.share)
 			return
 		}
 	}
@@ -149,21 +162,23 @@ func (c *circuit) success(now int64, e emitter) {
 // allow decides whether a request may go to the provider; asking an open circuit
 // after its timeout is what makes it half-open.
 func (c *circuit) allow(now int64, e emitter) bool {
-	c.win.trim(now - c.cfg.WindowSeconds*1000)
+	c.win.trim(c.cfg.edge(now))
 	switch c.state {
 	case Open:
 		if waited := now - c.openedAt; waited < c.cfg.TimeoutMS {
 			e.remaining(c.cfg.TimeoutMS - waited)
-			e.event("fail_fast")
+			e.failFast()
 			return false
 		}
 		c.state, c.since = HalfOpen, now
 		c.failures, c.probes = 0, 1
-		e.halfOpened()
+		e.transition(openToHalfOpen)
+		e.trigger(timeoutElapsed)
+		e.timeoutTransition()
 		return true
 	case HalfOpen:
 		if int64(c.probes) >= c.cfg.HalfOpenMaxCalls {
-			e.event("fail_fast")
+			e.failFast()
 			return false
 		}
 		c.probes++
@@ -172,7 +187,30 @@ func (c *circuit) allow(now int64, e emitter) bool {
 	return true
 }
 
+// createdBySuccess is the router's path for a first outcome that is a success:
+// it counts towards closing until a transition uses it, and no error rate is
+// stored.
+func (c *circuit) createdBySuccess(now int64, e emitter) {
+	c.win.push(now, false)
+	c.successes = 1
+	e.success()
+	e.state(Closed)
+}
+
+// createdByFailure is the router's path for a first outcome that is a failure:
+// it may emit state{open} before state{closed}.
+func (c *circuit) createdByFailure(now, latency int64, e emitter) {
+	c.win.push(now, true)
+	c.failures = 1
+	c.errorRate = c.win.share
+	if r := c.trips(latency); r != none {
+		c.opens(now, r, e)
+	}
+	e.failure()
+	e.state(Closed)
+}
+
 func (c *circuit) status() Status {
 	return Status{State: c.state, ConsecutiveFailures: c.failures, Successes: c.successes, Probes: c.probes,
-		Window: c.win.len(), ErrorRate: c.errorRate, SinceMS: c.since, Config: c.cfg}
+		Window: c.win.of, ErrorRate: c.errorRate.rate(), SinceMS: c.since, Config: c.cfg, Bytes: c.win.bytes}
 }

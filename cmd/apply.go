@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -22,6 +23,8 @@ import (
 type applyOptions struct {
 	changeFlags
 	file, tenant, policy string
+	emit                 string
+	verifyOnly           bool
 }
 
 func newApplyCmd(a *app) *cobra.Command {
@@ -32,14 +35,18 @@ func newApplyCmd(a *app) *cobra.Command {
 		GroupID: "change",
 		Long: `Merges the circuit_breaker of FILE (a policy or a fragment; - is stdin) into a
 policy of the router, field by field: every other byte stays as it is. The diff
-is shown before, the file is replaced atomically, the reload and verify commands
-are run, and the result says what is proven.
+is shown before, the file is replaced atomically, every node is made to read it,
+and the result says what is proven.
+
+Where CI deploys the files (managedBy: git), --emit writes the change to commit
+and makes none, and --verify-only proves it on the nodes after the deploy.
 
 A policy under the hold of a rollback is not enabled: exit 1; see cbops resume.
 Exit 5 means written but not proven loaded, or changed only in part.`,
 		Example: "  cbops apply -f phase1.json --tenant t-acme --policy chat --policies policies \\\n" +
 			"    --reload 'router-reload {tenant} {policy}' --verify 'router-show {tenant} {policy}'\n" +
-			"  cbops apply -f phase1.json --tenant t-acme --policy chat --policies policies --dry-run",
+			"  cbops apply -f phase1.json --tenant t-acme --policy chat --policies policies --dry-run\n" +
+			"  cbops apply -f phase1.json --tenant t-acme --policy chat --emit patch > change.patch",
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error { return a.apply(c, &o) },
 	}
@@ -47,7 +54,9 @@ Exit 5 means written but not proven loaded, or changed only in part.`,
 	f.StringVarP(&o.file, "file", "f", "", "policy or fragment `FILE` whose circuit_breaker is applied; - is stdin")
 	f.StringVar(&o.tenant, "tenant", "", "tenant id `T`")
 	f.StringVar(&o.policy, "policy", "", "policy id `P`")
-	o.add(c, false)
+	f.StringVar(&o.emit, "emit", "", "write the change to commit in place of making it: `DIR` or \"patch\"")
+	f.BoolVar(&o.verifyOnly, "verify-only", false, "change nothing: prove that the nodes run what FILE says")
+	o.add(c)
 	return c
 }
 
@@ -57,80 +66,148 @@ func (a *app) apply(c *cobra.Command, o *applyOptions) error {
 			return fault.Hint(fault.New(fault.Usage, "%s is missing", need.flag), "see: cbops apply --help")
 		}
 	}
+	if o.emit != "" && o.verifyOnly {
+		return fault.New(fault.Usage, "--emit and --verify-only exclude each other: one is before the deploy, the other after it")
+	}
+	ref := router.Ref{Tenant: o.tenant, Policy: o.policy}
+	if err := checkRef(ref); err != nil {
+		return err
+	}
+	if o.verifyOnly {
+		o.dryRun = true // for what forbids changes: it makes none
+	}
 	s, err := a.openChange(c, &o.changeFlags, false)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	ref := router.Ref{Tenant: o.tenant, Policy: o.policy}
 	fragment, err := a.readFragment(o.file, ref)
 	if err != nil {
 		return err
 	}
-	old, err := s.readPolicy(ref)
+	p, err := a.prepareApply(c.Context(), s, ref, fragment)
 	if err != nil {
 		return err
 	}
-	path := s.dir.Path(ref)
-	doc, err := policy.Parse(path, old)
-	if err != nil {
-		return fault.Wrap(fault.Usage, err)
+	switch {
+	case o.verifyOnly:
+		return a.verifyOnly(c, s, o, p)
+	case o.emit != "":
+		return a.emitApply(c, s, o, p)
 	}
-	merged, changed, err := policy.Merge(doc, fragment)
-	if err != nil {
-		return fault.Wrap(fault.Usage, err)
-	}
-	warnings, err := a.lintResult(path, merged, ref)
-	if err != nil {
-		return err
-	}
-	if err := s.engine.CheckHold(ref, merged); err != nil {
-		return err
-	}
-	if changed {
-		if err := s.dir.CheckWritable(ref); err != nil {
+	for _, st := range p.steps {
+		if err := s.engine.CheckHold(c.Context(), ref, st.New); err != nil {
+			return err
+		}
+		if err := s.engine.CheckWritable(c.Context(), st); err != nil {
 			return err
 		}
 	}
-	out := render.Apply{Meta: render.NewMeta("Apply"), Environment: s.environment, Tenant: ref.Tenant, Policy: ref.Policy,
-		Path: path, DryRun: o.dryRun, Changed: changed, Warnings: warnings, Policies: []change.PolicyResult{},
-		Commands: s.commands([]router.Ref{ref}), Next: []string{}}
-	if changed {
-		out.Diff = policy.Diff(path, old, merged)
-	}
+	out := p.out
+	out.Environment, out.DryRun, out.Commands = s.environment, o.dryRun, s.commands([]router.Ref{ref})
 	if o.dryRun {
 		return a.show(out, fault.OK)
 	}
-	if changed {
+	if out.Changed {
 		a.sayBlock(out.Diff)
+		if s.managedBy == "git" {
+			a.say("cbops: warning: git deploys these files (router.managedBy): commit the change too, or the next deployment undoes it; see --emit")
+		}
 	}
-	if changed || len(out.Commands) > 0 {
+	if out.Changed || len(out.Commands) > 0 {
 		if err := a.confirm(c.Context(), o.yes, o.file == "-", "Apply this to "+ref.String()+"?"); err != nil {
 			return err
 		}
 	}
-	res, err := s.engine.Apply(c.Context(), ref, old, merged)
+	live := a.live()
+	s.engine.Progress = live.Event
+	res, err := s.engine.Apply(c.Context(), "apply "+ref.String(), p.steps)
+	live.Close()
 	if err != nil {
 		return err
 	}
 	code := res.Code(o.noVerify)
 	out.ID, out.Policies, out.Summary, out.Backup, out.OK = res.ID, res.Policies, change.Summarize(res.Policies), res.Backup, code == fault.OK
 	if !out.OK {
-		out.Next = append(s.byHand(), "cbops apply -f "+shellWord(o.file)+" --tenant "+ref.Tenant+" --policy "+ref.Policy+s.flags())
+		out.Next = append(s.byHand(c.Context()), "cbops apply -f "+shellWord(o.file)+" --tenant "+ref.Tenant+" --policy "+ref.Policy+s.flags())
 	}
-	if !res.Policies[0].Disabled {
+	if slices.ContainsFunc(res.Policies, func(p change.PolicyResult) bool { return !p.Disabled }) {
 		out.Next = append(out.Next, "cbops rollback policy "+ref.String()+s.flags())
 	}
 	return a.show(out, code)
 }
 
-// readPolicy reads a policy; an unknown one is named with its nearest neighbours.
-func (s *changeSession) readPolicy(ref router.Ref) ([]byte, error) {
-	b, err := s.dir.Read(ref)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, change.Unknown(s.dir, ref.Tenant, ref.Policy)
+func checkRef(ref router.Ref) error {
+	for _, id := range []struct{ what, id string }{{"tenant", ref.Tenant}, {"policy", ref.Policy}} {
+		if !policy.ValidID(id.id) {
+			return fault.Hint(fault.New(fault.Usage, "%q is no %s id", id.id, id.what), "ids are 1-255 of A-Z a-z 0-9 _ . - and do not start with a dot")
+		}
 	}
-	return b, err
+	return nil
+}
+
+// prepared is an apply that is worked out, and nothing is changed yet.
+type prepared struct {
+	steps []change.Step
+	out   render.Apply
+}
+
+func (a *app) prepareApply(ctx context.Context, s *changeSession, ref router.Ref, fragment *policy.Document) (prepared, error) {
+	p := prepared{out: render.Apply{Meta: render.NewMeta("Apply"), Tenant: ref.Tenant, Policy: ref.Policy,
+		Warnings: []string{}, Policies: []change.PolicyResult{}, Commands: []string{}, Next: []string{}}}
+	steps, err := s.engine.Prepare(ctx, ref, func(path string, old []byte) ([]byte, error) {
+		doc, err := policy.Parse(path, old)
+		if err != nil {
+			return nil, fault.Wrap(fault.Usage, err)
+		}
+		merged, _, err := policy.Merge(doc, fragment)
+		return merged, fault.Wrap(fault.Usage, err)
+	})
+	if err != nil {
+		return p, err
+	}
+	p.steps = steps
+	seen := map[string]bool{}
+	for _, st := range steps {
+		if seen[string(st.Old)] {
+			continue // nodes that keep their own copies mostly have the same
+		}
+		seen[string(st.Old)] = true
+		warnings, err := a.lintResult(st.Path, st.New, ref)
+		if err != nil {
+			return p, err
+		}
+		p.out.Warnings = append(p.out.Warnings, warnings...)
+		if st.Changes() {
+			p.out.Changed = true
+			p.out.Diff += policy.Diff(st.Path, st.Old, st.New)
+		}
+	}
+	p.out.Path = steps[0].Path
+	return p, nil
+}
+
+// verifyOnly asks every node for what it runs, and changes nothing. The policy is
+// as FILE makes it only if merging FILE would not change it.
+func (a *app) verifyOnly(c *cobra.Command, s *changeSession, o *applyOptions, p prepared) error {
+	out := p.out
+	out.Environment, out.VerifyOnly = s.environment, true
+	if out.Changed {
+		out.Next = []string{"cbops diff -f " + shellWord(o.file) + " --tenant " + o.tenant + " --policy " + o.policy + s.place()}
+		return a.show(out, fault.Partial)
+	}
+	live := a.live()
+	s.engine.Progress = live.Event
+	out.Policies = s.engine.Verify(c.Context(), p.steps)
+	live.Close()
+	out.Summary = change.Summarize(out.Policies)
+	code := fault.OK
+	if out.Summary.Safe < out.Summary.Total {
+		code = fault.Partial
+		out.Next = []string{"cbops apply -f " + shellWord(o.file) + " --tenant " + o.tenant + " --policy " + o.policy + " --verify-only" + s.flags()}
+	}
+	out.OK = code == fault.OK
+	return a.show(out, code)
 }
 
 // readFragment reads what is to be applied. Its ids, where it has any, must be

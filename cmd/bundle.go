@@ -172,29 +172,3 @@ func packBundle(e judgement) (raw []byte, digest string, err error) {
 		Asked: asked, Judged: compact.Bytes(), Evidence: e.Evidence})
 	return buf.Bytes(), digest, err
 }
-
-// writeWhole writes a file so that it is there whole or not at all.
-func writeWhole(path string, raw []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".cbops-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, f.Close(), os.Remove(f.Name()))
-		}
-	}()
-	if _, err = f.Write(raw); err != nil {
-		return err
-	}
-	if err = f.Sync(); err != nil {
-		return err
-	}
-	if err = f.Chmod(0o644); err != nil {
-		return err
-	}
-	if err = f.Close(); err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return os.Rename(f.Name(), path)
-}

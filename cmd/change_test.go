@@ -9,16 +9,48 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
 
-// buildCbops builds the binary: what is killed here must be a real process.
+// binary is cbops, built at most once in a run of the tests.
+var binary = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "cbops-test-")
+	if err != nil {
+		return "", err
+	}
+	bin := filepath.Join(dir, "cbops")
+	if out, err := exec.Command("go", "build", "-o", bin, "./cbops").CombinedOutput(); err != nil {
+		return bin, fmt.Errorf("cannot build cbops: %w\n%s", err, out)
+	}
+	return bin, nil
+})
+
+// builds removes the binary when all tests are done.
+type builds struct{ m *testing.M }
+
+func (b builds) Run() int {
+	code := b.m.Run()
+	if built.Load() {
+		if bin, _ := binary(); bin != "" {
+			_ = os.RemoveAll(filepath.Dir(bin)) // a temporary directory
+		}
+	}
+	return code
+}
+
+var built atomic.Bool
+
+// buildCbops returns the real binary: what is killed, or sees a terminal, must be a
+// real process.
 func buildCbops(t *testing.T) string {
 	t.Helper()
-	bin := filepath.Join(t.TempDir(), "cbops")
-	if out, err := exec.Command("go", "build", "-o", bin, "./cbops").CombinedOutput(); err != nil {
-		t.Fatalf("cannot build cbops: %v\n%s", err, out)
+	built.Store(true)
+	bin, err := binary()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return bin
 }

@@ -2,7 +2,6 @@ package cmd
 
 import (
 	"io"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -12,8 +11,13 @@ import (
 	"github.com/cbops/cbops/rollout/router"
 )
 
+type diffOptions struct {
+	changeFlags
+	file, tenant, policy string
+}
+
 func newDiffCmd(a *app) *cobra.Command {
-	var policies, file, tenant, name string
+	var o diffOptions
 	c := &cobra.Command{
 		Use:     "diff -f FRAGMENT --tenant TENANT --policy POLICY",
 		Short:   "Show what apply would change",
@@ -22,69 +26,43 @@ func newDiffCmd(a *app) *cobra.Command {
 written. It exits 1 when there is one, 0 when there is none.`,
 		Example: "  cbops diff -f phase1.json --tenant t-acme --policy chat --policies policies",
 		Args:    usageArgs(cobra.NoArgs),
-		RunE: func(*cobra.Command, []string) error {
-			if file == "" || tenant == "" || name == "" {
-				return fault.Hint(fault.New(fault.Usage, "diff needs -f, --tenant and --policy"), "see: cbops diff --help")
-			}
-			d, err := a.diff(policies, file, router.Ref{Tenant: tenant, Policy: name})
-			if err != nil {
-				return err
-			}
-			code := fault.OK
-			if d.Changed {
-				code = fault.Failed
-			}
-			return a.show(d, code)
-		},
+		RunE:    func(c *cobra.Command, _ []string) error { return a.diff(c, &o) },
 	}
 	f := c.Flags()
-	f.StringVar(&policies, "policies", "", "policy root `DIR`: DIR/<tenant>/<policy>.json")
-	f.StringVarP(&file, "file", "f", "", "policy or fragment; - for standard input")
-	f.StringVar(&tenant, "tenant", "", "`TENANT`")
-	f.StringVar(&name, "policy", "", "`POLICY` of the tenant")
+	f.StringVarP(&o.file, "file", "f", "", "policy or fragment; - for standard input")
+	f.StringVar(&o.tenant, "tenant", "", "`TENANT`")
+	f.StringVar(&o.policy, "policy", "", "`POLICY` of the tenant")
+	o.addTarget(c)
 	return c
 }
 
-func (a *app) diff(policies, file string, ref router.Ref) (render.Diff, error) {
-	var none render.Diff
-	t, err := a.target(policies, false)
-	if err != nil {
-		return none, err
+func (a *app) diff(c *cobra.Command, o *diffOptions) error {
+	if o.file == "" || o.tenant == "" || o.policy == "" {
+		return fault.Hint(fault.New(fault.Usage, "diff needs -f, --tenant and --policy"), "see: cbops diff --help")
 	}
-	dir, err := router.OpenDir(t.Policies)
-	if err != nil {
-		return none, err
+	ref := router.Ref{Tenant: o.tenant, Policy: o.policy}
+	if err := checkRef(ref); err != nil {
+		return err
 	}
-	defer func() { _ = dir.Close() }() // only read
-	dir = dir.ShownAs(t.Shown)
-	fragment, err := a.readFragment(file, ref)
+	s, err := a.changeTarget(c, &o.changeFlags, false)
 	if err != nil {
-		return none, err
+		return err
 	}
-	refs, err := dir.List()
-	if !slices.Contains(refs, ref) {
-		if err != nil {
-			return none, err
-		}
-		return none, fault.Hint(fault.New(fault.Usage, "no policy %s in %s", ref, t.Shown), "see: cbops validate "+t.Shown)
-	}
-	raw, err := dir.Read(ref)
+	defer s.close()
+	fragment, err := a.readFragment(o.file, ref)
 	if err != nil {
-		return none, err
-	}
-	doc, err := policy.Parse(dir.Path(ref), raw)
-	if err != nil {
-		return none, err
-	}
-	merged, changed, err := policy.Merge(doc, fragment)
-	if err != nil {
-		return none, err
+		return err
 	}
 	// What apply would refuse is no clean difference here either.
-	if _, err := a.lintResult(dir.Path(ref), merged, ref); err != nil {
-		return none, err
+	p, err := a.prepareApply(c.Context(), s, ref, fragment)
+	if err != nil {
+		return err
 	}
-	return render.NewDiff(dir.Path(ref), policy.Diff(dir.Path(ref), raw, merged), changed), nil
+	code := fault.OK
+	if p.out.Changed {
+		code = fault.Failed
+	}
+	return a.show(render.NewDiff(p.out.Path, p.out.Diff, p.out.Changed), code)
 }
 
 // readBounded reads a policy, and one byte more than a policy may have.

@@ -98,7 +98,7 @@ func (a *app) doctor(ctx context.Context, o doctorOptions) (*doctor.Diagnosis, e
 		}
 		req.Nodes = t.Nodes
 		if t.Plan != nil {
-			req.Dialect = t.Plan.Prometheus.Dialect
+			req.Dialect, req.Elastic = t.Plan.Prometheus.Dialect, t.Plan.Prometheus.Elastic
 		}
 	} else if len(o.tenants) > 0 {
 		for _, id := range o.tenants {
@@ -181,7 +181,7 @@ func (a *app) tenantsOf(t target, f targetFlags) ([]doctor.Tenant, error) {
 func (a *app) ruleFiles(files []string) ([]doctor.ServerRule, bool, error) {
 	var groups []promlab.Group
 	for _, name := range files {
-		raw, err := readRegular(a.Path(name), maxRules)
+		raw, err := a.readWhole(name, maxRules)
 		if err != nil {
 			return nil, false, err
 		}
@@ -206,12 +206,12 @@ func (a *app) dashboard(ctx context.Context, from string) (doctor.DashboardFile,
 	f := doctor.DashboardFile{Name: from}
 	if !strings.HasPrefix(from, "http://") && !strings.HasPrefix(from, "https://") {
 		var err error
-		f.Data, err = readRegular(a.Path(from), doctor.MaxDashboardBytes)
+		f.Data, err = a.readWhole(from, doctor.MaxDashboardBytes)
 		return f, err
 	}
 	rt := a.Transport
 	if name := a.Getenv(tokenFile); name != "" {
-		raw, err := readRegular(a.Path(name), 64<<10)
+		raw, err := a.readWhole(name, 64<<10)
 		if err != nil {
 			return f, fmt.Errorf("%s: %w", tokenFile, err)
 		}

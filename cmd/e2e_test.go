@@ -95,6 +95,64 @@ func TestSameAnswerFromARealPrometheus(t *testing.T) {
 			checkBundle(t, w, root, fromReal, c.code)
 		})
 	}
+	t.Run("through faults", func(t *testing.T) { throughFaults(t, w, root, url, enabled, end) })
+}
+
+// throughFaults runs evaluate and doctor with 30 % of the connections reset, cut,
+// slow or in slices: the answer is the one without faults, or there is none.
+func throughFaults(t *testing.T, w *lab.World, root, url string, enabled, end time.Time) {
+	clean := func() *http.Transport { return &http.Transport{DisableKeepAlives: true} } // a connection a request
+	evaluate := []string{"evaluate", "--phase", "1", "--tenant", noisy, "--since", enabled.Format(time.RFC3339),
+		"--at", end.Format(time.RFC3339), "--criteria", demoCriteria, "-o", "json", "--prometheus"}
+	doctor := []string{"doctor", "--at", end.Format(time.RFC3339), "-o", "json", "--prometheus"}
+	wantCode, want, stderr := drive(t, w, clean(), root, append(evaluate, url)...)
+	if wantCode != 1 {
+		t.Fatalf("exit %d\n%s", wantCode, stderr)
+	}
+	wantDoctor, found, stderr := drive(t, w, clean(), root, append(doctor, url)...)
+	if wantDoctor != 1 {
+		t.Fatalf("doctor: exit %d\n%s", wantDoctor, stderr)
+	}
+	good := 0
+	for kind, toxic := range promtest.Toxics(0.3) {
+		bad := promtest.Behind(t, url, toxic)
+		for range 2 {
+			switch code, out, stderr := drive(t, w, clean(), root, append(evaluate, bad)...); {
+			case code == 4 && out == "" && strings.Contains(stderr, "hint: "):
+			case code != wantCode || without(t, out, "requests") != without(t, want, "requests"):
+				t.Errorf("%s: exit %d\n%s%s", kind, code, stderr, firstDifference(without(t, want, "requests"), without(t, out, "requests")))
+			default:
+				good++
+			}
+		}
+		switch code, out, stderr := drive(t, w, clean(), root, append(doctor, bad)...); {
+		case code == 4 && out == "" && strings.Contains(stderr, "hint: "):
+		case code != wantDoctor || verdicts(t, out) != verdicts(t, found):
+			t.Errorf("doctor, %s: exit %d\n%s%s", kind, code, stderr, firstDifference(verdicts(t, found), verdicts(t, out)))
+		default:
+			good++
+		}
+	}
+	if good < 4 {
+		t.Errorf("only %d answers came through: nothing was tested", good)
+	}
+}
+
+// verdicts are a diagnosis' checks, a line each.
+func verdicts(t *testing.T, doc string) string {
+	t.Helper()
+	var d struct {
+		Dialect string
+		Checks  []struct{ ID, Verdict string }
+	}
+	if err := json.Unmarshal([]byte(doc), &d); err != nil || len(d.Checks) < 10 {
+		t.Fatalf("not a diagnosis: %v\n%.500s", err, doc)
+	}
+	out := d.Dialect
+	for _, c := range d.Checks {
+		out += "\n" + c.ID + " " + c.Verdict
+	}
+	return out
 }
 
 // checkBundle judges the newest bundle again: the same bytes without a server, the
@@ -163,9 +221,9 @@ func (l labReload) Run(_ context.Context, c proc.Command) (proc.Result, error) {
 	return proc.Result{}, nil
 }
 
-// without drops what may differ: which server answered, and how many bytes its
-// JSON took.
-func without(t *testing.T, doc string) string {
+// without drops what may differ: which server answered, how many bytes its JSON took,
+// and more.
+func without(t *testing.T, doc string, more ...string) string {
 	t.Helper()
 	var v map[string]any
 	if err := json.Unmarshal([]byte(doc), &v); err != nil {
@@ -179,6 +237,9 @@ func without(t *testing.T, doc string) string {
 		m := q.(map[string]any)
 		delete(m, "server")
 		delete(m, "bytes")
+		for _, k := range more {
+			delete(m, k)
+		}
 	}
 	b, err := json.MarshalIndent(v, "", " ")
 	if err != nil {

@@ -10,6 +10,9 @@ import (
 	"github.com/cbops/cbops/rollout/gather"
 )
 
+// clockSlack is how far the server's clock may differ without a word.
+const clockSlack = 5 * time.Second
+
 // gather finds out how the deployment names the router's series and how far the
 // clocks differ, and reads the evidence: all of it from one server, which is the next
 // one only where the one before is not available.
@@ -28,6 +31,7 @@ func (a *app) gather(ctx context.Context, servers *promquery.Group, t target, re
 		hints.Window = req.At.Sub(from)
 		if t.Plan != nil {
 			hints.Config = t.Plan.Prometheus.Dialect
+			req.Elastic = t.Plan.Prometheus.Elastic
 		}
 		d, problems, err := promquery.Detect(ctx, c, hints)
 		if err != nil {
@@ -36,6 +40,9 @@ func (a *app) gather(ctx context.Context, servers *promquery.Group, t target, re
 		req.Dialect, req.DialectProblems = d, problems
 		if skew, err := c.Skew(ctx); err == nil { // a server that does not tell leaves it unmeasured
 			req.Skew = evidence.Skew{Measured: true, Ahead: skew.Query.Round(time.Second), Within: skew.RoundTrip.Round(time.Second)}
+		}
+		if req.Skew.Ahead.Abs() > clockSlack {
+			a.say("the clock of %s is %s ahead of this one: --since and --at are told by this clock, the evidence by that one", c.Server(), req.Skew.Ahead)
 		}
 		ev, err = gather.Gather(ctx, c, req)
 		return err

@@ -1,11 +1,8 @@
 package cmd
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -83,7 +80,7 @@ func (a *app) prometheus(f prometheusFlags, p *plan.Plan) (*promquery.Group, err
 // httpConfig applies a file in the format that Prometheus itself uses for HTTP
 // clients. Files that it names are relative to it, and read again when they change.
 func (a *app) httpConfig(path string, opt *promquery.Options) error {
-	raw, err := readRegular(path, maxHTTPConfig)
+	raw, err := a.readWhole(path, maxHTTPConfig)
 	if err != nil {
 		return err
 	}
@@ -107,37 +104,4 @@ func (a *app) httpConfig(path string, opt *promquery.Options) error {
 		return fault.Hint(fault.New(fault.Usage, "%s: %w", path, err), "see docs/prometheus.md")
 	}
 	return nil
-}
-
-// readRegular reads a file that must be a regular one: a pipe would block for ever.
-func readRegular(path string, limit int64) ([]byte, error) {
-	st, err := os.Stat(path)
-	if err != nil {
-		return nil, fault.New(fault.Usage, "cannot read %s: %w", path, cause(err))
-	}
-	if !st.Mode().IsRegular() {
-		return nil, fault.New(fault.Usage, "cannot read %s: not a regular file", path)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fault.New(fault.Usage, "cannot read %s: %w", path, cause(err))
-	}
-	defer func() { _ = f.Close() }() // only read
-	raw, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return nil, fault.New(fault.Environment, "cannot read %s: %w", path, cause(err))
-	}
-	if int64(len(raw)) > limit {
-		return nil, fault.New(fault.Usage, "cannot read %s: larger than %d bytes", path, limit)
-	}
-	return raw, nil
-}
-
-// cause is an error without the path that it repeats.
-func cause(err error) error {
-	var p *os.PathError
-	if errors.As(err, &p) {
-		return p.Err
-	}
-	return err
 }

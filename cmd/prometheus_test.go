@@ -271,7 +271,7 @@ prometheus:
 // In the practice world the file is read and checked, and its credentials stay.
 func TestHTTPConfigInThePracticeWorld(t *testing.T) {
 	a := testApp(t)
-	a.Transport = practice{}
+	a.Transport = practiceWorld{}
 	a.write(t, "http.yml", "authorization: {credentials_file: gone}\n")
 	g, err := a.prometheus(prometheusFlags{urls: []string{"http://h"}, config: "http.yml"}, nil)
 	if err != nil {
@@ -282,9 +282,9 @@ func TestHTTPConfigInThePracticeWorld(t *testing.T) {
 	}
 }
 
-type practice struct{}
+type practiceWorld struct{}
 
-func (practice) RoundTrip(req *http.Request) (*http.Response, error) {
+func (practiceWorld) RoundTrip(req *http.Request) (*http.Response, error) {
 	rec := httptest.NewRecorder()
 	fmt.Fprint(rec, emptyVector)
 	res := rec.Result()

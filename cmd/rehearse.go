@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/kballard/go-shellquote"
@@ -138,7 +139,7 @@ func (r *rehearsal) state(out *bytes.Buffer) State {
 		Stdin: strings.NewReader(""), Stdout: out, Stderr: out,
 		Width:     80,
 		Transport: r.server,
-		Runner:    routerctl{r.world.Router()},
+		Runner:    routerctl{r.world.Router(), &sync.Mutex{}},
 		User:      "on-call",
 	}
 }
@@ -176,7 +177,11 @@ func (r *rehearsal) pass(name, title string, to time.Time) error {
 }
 
 // routerctl is the program that the example plan calls to reload and verify.
-type routerctl struct{ router *lab.Router }
+type routerctl struct {
+	router *lab.Router
+	// mu: several reloads may run at once, and the lab has one hand.
+	mu *sync.Mutex
+}
 
 // Run implements proc.Runner.
 func (c routerctl) Run(ctx context.Context, cmd proc.Command) (proc.Result, error) {
@@ -186,6 +191,8 @@ func (c routerctl) Run(ctx context.Context, cmd proc.Command) (proc.Result, erro
 	if len(cmd.Argv) != 4 || filepath.Base(cmd.Argv[0]) != "routerctl" {
 		return proc.Result{}, fmt.Errorf("the practice router has no command %s", shellquote.Join(cmd.Argv...))
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	tenant, policy := cmd.Argv[2], cmd.Argv[3]
 	switch cmd.Argv[1] {
 	case "reload":

@@ -27,7 +27,7 @@ func (r *rehearsal) run(ctx context.Context) error {
 	since := enabled.Format(time.RFC3339)
 
 	r.step(ctx, "validate", "Are plan and policies right?", fault.OK, contains("3 files", "0 errors"), "validate")
-	r.step(ctx, "loadtest", "Does the breaker do what the guide says? The four scenarios.", fault.OK, nil, "loadtest")
+	r.step(ctx, "loadtest", "Does the breaker do what the guide says? The load tests.", fault.OK, nil, "loadtest")
 	if err := r.pass("seven days", fmt.Sprintf("Seven virtual days of traffic, breaker off: %s to %s.", day(r.start), day(enabled)), enabled); err != nil {
 		return err
 	}

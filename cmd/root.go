@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/cbops/cbops/cmd/internal/render"
 	"github.com/cbops/cbops/internal/fault"
 )
 
@@ -21,7 +22,12 @@ back. No gate passes without evidence, and every gate is proven able to fail.`,
 		SilenceUsage:  true,
 		// cobra's own completion command would come up unasked and undocumented.
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
-		PersistentPreRunE: func(c *cobra.Command, _ []string) error { return a.fromEnvironment(c) },
+		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
+			if err := a.fromEnvironment(c); err != nil {
+				return err
+			}
+			return a.checkFormat(c)
+		},
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fault.Wrap(fault.Usage, err, "see: "+c.CommandPath()+" --help")
@@ -65,6 +71,7 @@ func commands(a *app) []*cobra.Command {
 		newResumeCmd(a),
 		newTicketCmd(a),
 		newExportCmd(a),
+		newLabCmd(a),
 		newVersionCmd(a),
 	}
 }
@@ -73,6 +80,22 @@ func commands(a *app) []*cobra.Command {
 func flagNames(c *cobra.Command) (names []string) {
 	c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
 	return names
+}
+
+// drawsPictures annotates commands whose result has a picture (-o svg).
+const drawsPictures = "pictures"
+
+// checkFormat refuses a format before anything is done that would then not be
+// shown.
+func (a *app) checkFormat(c *cobra.Command) error {
+	f, err := render.ParseFormat(a.format)
+	if err != nil {
+		return fault.Wrap(fault.Usage, err)
+	}
+	if f == render.SVG && c.Annotations[drawsPictures] == "" {
+		return fault.New(fault.Usage, "%s has no picture to draw: -o svg is for loadtest", c.CommandPath())
+	}
+	return nil
 }
 
 // fromEnvironment fills flags that were not given from CBOPS_<NAME>, and only

@@ -21,7 +21,7 @@ import (
 // TestMain makes the test binary double as cbops, so that scripts run a real
 // process with real streams, signals and exit codes.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"cbops": func() { os.Exit(run()) }})
+	testscript.Main(builds{m}, map[string]func(){"cbops": func() { os.Exit(run()) }})
 }
 
 func run() int {

@@ -49,7 +49,7 @@ func (a *app) statements(f statementFlags) (statement.Set, error) {
 		{f.waivers, []string{plan.Waivers, plan.QuietTenants, plan.LeftDisabled}}, {f.bakes, []string{plan.Bakes}},
 	} {
 		for _, file := range x.files {
-			raw, err := readRegular(a.Path(file), plan.MaxBytes)
+			raw, err := a.readRegular(file, plan.MaxBytes)
 			if err != nil {
 				return s, err
 			}

@@ -1,269 +1,210 @@
-// Package scenario runs the guide's four load tests (ROUTER.md §6) against a
-// breaker: in virtual time, so that they take milliseconds, and the fourth with
-// goroutines too. Each scenario is a list of expectations with actual values. It
-// prints nothing, and it reads no clock.
+// Package scenario is the load tests of a circuit breaker: what is done to it,
+// step by step, and what must be seen. The gate (Gate) holds the guide's four
+// (ROUTER.md §6) and what goes beyond them; a team's own are read from YAML
+// (Parse). Run plays a scenario on a breaker in virtual time, and with goroutines
+// where a step says so; Prove plays it on breakers that are broken on purpose, to
+// show that each expectation can fail. Package live plays the same scenarios on a
+// router over HTTP.
+//
+// It does no I/O, prints nothing and reads no clock.
 package scenario
 
 import (
-	"fmt"
-	"slices"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/cbops/cbops/breaker"
 )
 
-// Breaker is what a scenario drives; *breaker.Registry is one.
-type Breaker interface {
-	Configure(k breaker.Key, c breaker.Config, nowMS int64)
-	Allow(k breaker.Key, nowMS int64) bool
-	Success(k breaker.Key, nowMS int64)
-	Failure(k breaker.Key, nowMS int64)
-	Status(k breaker.Key) (breaker.Status, bool)
-	ForEach(f func(breaker.Key, breaker.Status))
-}
-
-// Check is one expectation with what was seen.
-type Check struct {
-	Text     string `json:"text"`
-	Expected string `json:"expected"`
-	Actual   string `json:"actual"`
-	OK       bool   `json:"ok"`
-}
-
-// Result is what one scenario showed.
-type Result struct {
-	Name    string `json:"name"`
-	Title   string `json:"title"`
-	Verdict string `json:"verdict"` // "pass" or "fail"
-	// Requests processed, and the state at the end.
-	Requests   int    `json:"requests"`
-	FinalState string `json:"finalState"`
-	// VirtualMS is how much virtual time passed; DurationMS is what the scenario
-	// took by the caller's clock, and TargetMet holds it against the guide's
-	// TargetMS. It decides no verdict: a slow machine is no broken breaker.
-	VirtualMS  int64   `json:"virtualMs"`
-	DurationMS float64 `json:"durationMs"`
-	TargetMS   int64   `json:"targetMs"`
-	TargetMet  bool    `json:"targetMet"`
-	Checks     []Check `json:"checks"`
-	// Deviations are where the router is known to differ from what the guide says.
-	Deviations []string `json:"deviations"`
-}
-
-// Scenario is one of the guide's load tests.
+// Scenario is one load test: some circuits, each new when its turn comes.
 type Scenario struct {
 	Name, Title string
-	TargetMS    int64
-	run         func(*run)
+	// Target is how long it should take by the wall clock; 0 for none. It is
+	// printed, and decides no verdict: a slow machine is no broken breaker.
+	Target   time.Duration
+	Circuits []Circuit
+	// Deviations are where the router is known to differ from what the guide says.
+	Deviations []string
+	// Path is the file that it was read from, "" for one of the gate.
+	Path string
 }
 
-// All returns the four scenarios in the guide's order.
-func All() []Scenario {
-	return []Scenario{
-		{"error-spike", "error spike opens the circuit", 1000, errorSpike},
-		{"normalization", "traffic normalization closes the circuit", 5000, normalization},
-		{"window-sizes", "different window sizes", 10000, windowSizes},
-		{"concurrent-load", "concurrent requests under load", 5000, concurrent},
+// Circuit is a new circuit and what happens to it, step after step.
+type Circuit struct {
+	// Name tells it from the scenario's others; "" where there is only one.
+	Name string
+	// Config is its configuration; Unconfigured leaves it to the router's defaults,
+	// as for a tenant whose policy never enabled the breaker.
+	Config       breaker.Config
+	Unconfigured bool
+	Steps        []Step
+}
+
+// Step is one thing that is done, or looked at: Send, Wait, Configure, Publish,
+// Traffic or Expect.
+type Step interface{ isStep() }
+
+// Verb says how a request meets the breaker.
+type Verb string
+
+// The verbs. A router consults the breaker only for a request that already names
+// its provider (ROUTER.md §3), so each of the three occurs.
+const (
+	// Ask: the request asks, and no outcome is ever recorded.
+	Ask Verb = "ask"
+	// Record: the outcome is recorded, and nobody asked.
+	Record Verb = "record"
+	// Requests: the request asks, and where it is admitted its outcome is recorded.
+	Requests Verb = "send"
+)
+
+// Outcome is how a provider answers.
+type Outcome string
+
+// The outcomes.
+const (
+	Success Outcome = "success"
+	Failure Outcome = "failure"
+	// Timeout is a failure, and Slow a success, that is known only after Latency.
+	Timeout Outcome = "timeout"
+	Slow    Outcome = "slow"
+	// ServerError is a failure that is known at once.
+	ServerError Outcome = "5xx"
+	// NoAnswer never comes back: nothing is recorded.
+	NoAnswer Outcome = "none"
+)
+
+// Failed reports whether the outcome counts as a failure; counted is false where
+// it does not count at all.
+func (o Outcome) Failed() (failed, counted bool) {
+	switch o {
+	case Success, Slow:
+		return false, true
+	case NoAnswer:
+		return false, false
 	}
+	return true, true
 }
 
-// Run runs a scenario. open makes a new breaker without circuits; now is the
-// clock that its duration is measured with.
-func (s Scenario) Run(open func() Breaker, now func() time.Time) Result {
-	began := now()
-	r := &run{open: open, start: 1_000_000_000, res: Result{Name: s.Name, Title: s.Title, TargetMS: s.TargetMS,
-		Checks: []Check{}, Deviations: []string{}}}
-	r.now = r.start
-	r.fresh(breaker.PolicyDefaults())
-	s.run(r)
-	r.res.VirtualMS = r.now - r.start
-	took := now().Sub(began)
-	r.res.DurationMS = float64(took.Microseconds()) / 1000
-	r.res.TargetMet = took < time.Duration(s.TargetMS)*time.Millisecond
-	r.res.FinalState = r.state()
-	r.res.Verdict = "pass"
-	if slices.ContainsFunc(r.res.Checks, func(c Check) bool { return !c.OK }) {
-		r.res.Verdict = "fail"
+// Delay is how long an outcome of the step takes to be known.
+func (s Send) Delay(o Outcome) time.Duration {
+	if s.Latency > 0 {
+		return s.Latency
 	}
-	return r.res
-}
-
-// run is a scenario under way.
-type run struct {
-	open       func() Breaker
-	b          Breaker
-	start, now int64
-	res        Result
-}
-
-func key() breaker.Key { return breaker.Key{Tenant: "load-test", Provider: "provider"} }
-
-// common are the settings of ROUTER.md §6.
-func common(threshold int64) breaker.Config {
-	c := breaker.PolicyDefaults()
-	c.FailureThreshold, c.ErrorRateThreshold, c.SuccessThreshold = threshold, 0.5, 2
-	c.WindowSeconds, c.TimeoutMS = 60, 30_000
-	return c
-}
-
-func (r *run) fresh(c breaker.Config) {
-	r.b = r.open()
-	r.b.Configure(key(), c, r.now)
-}
-
-func (r *run) wait(ms int64) { r.now += ms }
-
-func (r *run) record(success bool) {
-	r.res.Requests++
-	if success {
-		r.b.Success(key(), r.now)
-	} else {
-		r.b.Failure(key(), r.now)
+	switch o {
+	case Timeout:
+		return 10 * time.Second
+	case Slow:
+		return 5 * time.Second
 	}
+	return 0
 }
 
-func (r *run) status() breaker.Status {
-	s, _ := r.b.Status(key())
-	return s
+// Send is a number of requests.
+type Send struct {
+	Verb  Verb
+	Count int
+	// Every is the time from one request to the next, or from one round of the
+	// workers to the next.
+	Every time.Duration
+	// Outcomes are taken in turns: the k-th request of worker w takes number
+	// (w + k) modulo their length.
+	Outcomes []Outcome
+	// FailureShare of the requests fails at random (seeded), where there are no
+	// Outcomes.
+	FailureShare float64
+	// Latency is the time until an outcome is known; requests go on meanwhile.
+	Latency time.Duration
+	// Workers send in turns, or at once where Parallel says so; less than 1 is 1.
+	Workers  int
+	Parallel bool
+	// Spread is the number of circuits that the workers are dealt out to; less than
+	// 1 is 1.
+	Spread int
 }
 
-func (r *run) state() string { return string(r.status().State) }
+// Wait lets time pass.
+type Wait struct{ For time.Duration }
 
-func (r *run) check(text, expected, actual string) {
-	r.res.Checks = append(r.res.Checks, Check{text, expected, actual, expected == actual})
+// Configure swaps the config under the live circuit.
+type Configure struct{ Config breaker.Config }
+
+// Publish sets the router's global publish latency, which the latency trigger
+// compares: it is not the provider's.
+type Publish struct{ Latency time.Duration }
+
+// Traffic is random requests, as from many independent users: exponential gaps,
+// independent failures, a rate that swings over the day.
+type Traffic struct {
+	// PerMinute is the mean rate of all circuits together.
+	PerMinute float64
+	// Trough is the rate of the quietest hour as a share of the mean; 1 is no swing.
+	// The traffic begins half its length, half a day at most, before that hour.
+	Trough float64
+	// FailureShare of the requests fails.
+	FailureShare float64
+	For          time.Duration
+	// Spread is the number of circuits (providers) that share the rate, evenly or in
+	// the proportion of Weights, where there are as many.
+	Spread  int
+	Weights []float64
 }
 
-func errorSpike(r *run) {
-	r.fresh(common(5))
-	opened := 0
-	for i := 1; i <= 10; i++ {
-		r.record(false)
-		if opened == 0 && r.state() == "open" {
-			opened = i
+// Expect looks, and says what must be seen.
+type Expect struct{ Expectations []Expectation }
+
+func (Send) isStep()      {}
+func (Wait) isStep()      {}
+func (Configure) isStep() {}
+func (Publish) isStep()   {}
+func (Traffic) isStep()   {}
+func (Expect) isStep()    {}
+
+// Outcome returns how the i-th request of the step ends.
+func (s Send) Outcome(i int) Outcome {
+	w := max(s.Workers, 1)
+	return s.Outcomes[(i%w+i/w)%len(s.Outcomes)]
+}
+
+// Duration is how much time the steps take, in the time that they run in.
+func (c Circuit) Duration() time.Duration {
+	var d time.Duration
+	for _, s := range c.Steps {
+		switch s := s.(type) {
+		case Send:
+			d += s.Every * time.Duration(s.Count/max(s.Workers, 1))
+		case Wait:
+			d += s.For
+		case Traffic:
+			d += s.For
 		}
-		r.wait(10)
 	}
-	r.check("ends open", "open", r.state())
-	r.check("should_allow denies", "false", fmt.Sprint(r.b.Allow(key(), r.now)))
-	r.check("opened at failure", "1", fmt.Sprint(opened))
-	r.res.Deviations = append(r.res.Deviations,
-		"the guide expects an open after 5 failures; the router has no minimum volume, so failure 1 on an empty window (100 %) opens it")
-	// With enough successes in the window failure_threshold is what counts.
-	r.fresh(common(5))
-	for range 20 {
-		r.record(true)
-	}
-	opened = 0
-	for i := 1; i <= 10 && opened == 0; i++ {
-		r.record(false)
-		if r.state() == "open" {
-			opened = i
-		}
-	}
-	r.check("with 20 successes in the window, opened at failure", "5", fmt.Sprint(opened))
+	return d
 }
 
-func normalization(r *run) {
-	c := common(3)
-	c.TimeoutMS = 2000
-	r.fresh(c)
-	states := []string{}
-	see := func() {
-		if s := r.state(); len(states) == 0 || states[len(states)-1] != s {
-			states = append(states, s)
+// Requests is how many requests a circuit gets, random ones on average.
+func (c Circuit) Requests() int {
+	n := 0
+	for _, s := range c.Steps {
+		switch s := s.(type) {
+		case Send:
+			n += s.Count
+		case Traffic:
+			n += int(s.PerMinute * s.For.Minutes())
 		}
 	}
-	for range 5 {
-		r.record(false)
-	}
-	see()
-	r.check("before the timeout should_allow denies", "false", fmt.Sprint(r.b.Allow(key(), r.now+1999)))
-	r.wait(2100)
-	r.check("after the timeout should_allow admits a probe", "true", fmt.Sprint(r.b.Allow(key(), r.now)))
-	see()
-	for range 3 {
-		r.record(true)
-		see()
-	}
-	r.check("states in order", "open, half_open, closed", strings.Join(states, ", "))
-	r.check("should_allow admits again", "true", fmt.Sprint(r.b.Allow(key(), r.now)))
+	return n
 }
 
-func windowSizes(r *run) {
-	for _, w := range []int64{30, 60, 120} {
-		c := common(10)
-		c.WindowSeconds = w
-		begin := r.now
-		r.fresh(c)
-		for i := range 50 {
-			r.record(i%2 == 1)
-			r.wait(100)
-		}
-		s := r.status()
-		r.check(fmt.Sprintf("window %d s: error rate", w), "0.50", fmt.Sprintf("%.2f", s.ErrorRate))
-		r.check(fmt.Sprintf("window %d s: events held", w), "50", fmt.Sprint(s.Window))
-		// Asking trims: at exactly the window's length the first event is still in.
-		r.b.Allow(key(), begin+w*1000)
-		r.check(fmt.Sprintf("window %d s: held after %d ms", w, w*1000), "50", fmt.Sprint(r.status().Window))
-		r.b.Allow(key(), begin+w*1000+1)
-		r.check(fmt.Sprintf("window %d s: held after %d ms", w, w*1000+1), "49", fmt.Sprint(r.status().Window))
-	}
-	r.res.Deviations = append(r.res.Deviations,
-		"the first failure opens the circuit; the window goes on counting while it is open")
-}
-
-const workers, perWorker = 20, 10
-
-// concurrent runs the same requests one after the other in virtual time, and then
-// from goroutines, where the order is the scheduler's and only counts are certain.
-func concurrent(r *run) {
-	r.fresh(common(10))
-	for i := range perWorker {
-		for w := range workers {
-			r.b.Allow(key(), r.now)
-			r.record((w+i)%3 == 0)
-		}
-		r.wait(10)
-	}
-	r.counted("in virtual time")
-	r.fresh(common(10))
-	now := r.now
-	var wg sync.WaitGroup
-	for w := range workers {
-		wg.Go(func() {
-			for i := range perWorker {
-				r.b.Allow(key(), now)
-				if (w+i)%3 == 0 {
-					r.b.Success(key(), now)
-				} else {
-					r.b.Failure(key(), now)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	r.res.Requests += workers * perWorker
-	r.counted("with 20 goroutines")
-}
-
-// counted checks what must hold whatever the order.
-func (r *run) counted(how string) {
-	s := r.status()
-	r.check(how+", requests counted", "200", fmt.Sprint(s.Window))
-	// A window of which most failed cannot have left the circuit closed.
-	r.check(how+", state", "open", string(s.State))
-	successes := 0
-	for w := range workers {
-		for i := range perWorker {
-			if (w+i)%3 == 0 {
-				successes++
+// Expectations returns all expectations of the scenario, in the order in which
+// they are looked at.
+func (s Scenario) Expectations() []Expectation {
+	var all []Expectation
+	for _, c := range s.Circuits {
+		for _, st := range c.Steps {
+			if e, ok := st.(Expect); ok {
+				all = append(all, e.Expectations...)
 			}
 		}
 	}
-	r.check(how+", error rate", fmt.Sprintf("%.3f", 1-float64(successes)/(workers*perWorker)), fmt.Sprintf("%.3f", s.ErrorRate))
-	circuits := 0
-	r.b.ForEach(func(breaker.Key, breaker.Status) { circuits++ })
-	r.check(how+", circuits", "1", fmt.Sprint(circuits))
+	return all
 }

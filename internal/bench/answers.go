@@ -28,9 +28,9 @@ import (
 const (
 	answerSeries = 3000
 	answerDays   = 7
-	perDay      = 1440
-	answerRuns  = 5   // of raw and promquery; the others are much slower and run once
-	cpuGoal     = 3.0 // CPU of cbops' client against dropping the same bodies, at most
+	perDay       = 1440
+	answerRuns   = 5   // of raw and promquery; the others are much slower and run once
+	cpuGoal      = 3.0 // CPU of cbops' client against dropping the same bodies, at most
 )
 
 // readers are the ways to read the same answers, each run in a process of its own,

@@ -22,7 +22,7 @@ func floor(pkg string) int {
 	for i, names := range [][]string{
 		{"internal/fault", "internal/proc", "internal/stat", "breaker"},
 		{"breaker/scenario", "promquery"},
-		{"promquery/promlab", "rollout/policy", "rollout/evidence", "rollout/statement"},
+		{"promquery/promlab", "rollout/policy", "rollout/evidence", "rollout/statement", "breaker/live"},
 		{"rollout/criteria", "rollout/router"},
 		{"rollout/gather", "rollout/change", "rollout/lab", "rollout/plan", "tickets"},
 		{"internal/promtest", "internal/history", "rollout/doctor"},

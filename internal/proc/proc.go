@@ -22,17 +22,20 @@ type Command struct {
 	Env []string
 	// Stdin is given to the program, which then sees its end.
 	Stdin []byte
+	// MaxOutput bounds what is kept of standard output, in bytes; 0 means the
+	// constant of that name.
+	MaxOutput int
 }
 
 // Result is what a program left behind.
 type Result struct {
 	ExitCode int
-	// Stdout and Stderr are cut at MaxOutput bytes.
+	// Stdout and Stderr are cut at the bound of the command.
 	Stdout, Stderr []byte
 	Took           time.Duration
 }
 
-// MaxOutput bounds what is kept of each output stream, in bytes.
+// MaxOutput bounds what is kept of an output stream, in bytes.
 const MaxOutput = 1 << 20
 
 // Runner runs commands. The error is for a program that could not be started or
@@ -55,10 +58,18 @@ func (o OS) Run(ctx context.Context, c Command) (Result, error) {
 		return Result{}, errors.New("no program to run")
 	}
 	cmd := exec.CommandContext(ctx, c.Argv[0], c.Argv[1:]...)
-	cmd.Dir, cmd.Env, cmd.Stdin = c.Dir, c.Env, bytes.NewReader(c.Stdin)
-	var stdout, stderr capped
+	cmd.Dir, cmd.Env = c.Dir, c.Env
+	if len(c.Stdin) > 0 { // otherwise the program sees the end at once
+		cmd.Stdin = bytes.NewReader(c.Stdin)
+	}
+	stdout, stderr := capped{most: MaxOutput}, capped{most: MaxOutput}
+	if c.MaxOutput > 0 {
+		stdout.most = c.MaxOutput
+	}
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	cmd.WaitDelay = time.Second
+	// How long a child that outlives the program may hold its output open; on a busy
+	// machine the copying itself can take a second.
+	cmd.WaitDelay = 5 * time.Second
 	ownGroup(cmd)
 	start := o.Now()
 	err := cmd.Run()
@@ -77,12 +88,15 @@ func (o OS) Run(ctx context.Context, c Command) (Result, error) {
 	return res, nil
 }
 
-// capped keeps the first MaxOutput bytes and accepts the rest silently, so that
-// a chatty program is neither blocked nor allowed to fill memory.
-type capped struct{ b []byte }
+// capped keeps the first bytes, at most so many, and accepts the rest silently, so
+// that a chatty program is neither blocked nor allowed to fill memory.
+type capped struct {
+	b    []byte
+	most int
+}
 
 func (c *capped) Write(p []byte) (int, error) {
-	if room := MaxOutput - len(c.b); room > 0 {
+	if room := c.most - len(c.b); room > 0 {
 		c.b = append(c.b, p[:min(room, len(p))]...)
 	}
 	return len(p), nil

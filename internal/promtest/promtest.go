@@ -102,6 +102,12 @@ func (h *History) write(path string) error {
 // server is ended with the test.
 func Start(t testing.TB, h *History, flags ...string) string {
 	t.Helper()
+	return StartWith(t, h, "scrape_configs: []\n", flags...)
+}
+
+// StartWith is Start with a configuration of one's own.
+func StartWith(t testing.TB, h *History, config string, flags ...string) string {
+	t.Helper()
 	promtool := Binary(t, "promtool")
 	dir := t.TempDir()
 	text, data := filepath.Join(dir, "history.om"), filepath.Join(dir, "data")
@@ -112,7 +118,7 @@ func Start(t testing.TB, h *History, flags ...string) string {
 	if out, err := exec.Command(promtool, "tsdb", "create-blocks-from", "openmetrics", "-q", "--max-block-duration=480h", text, data).CombinedOutput(); err != nil {
 		t.Fatalf("promtool: %v\n%s", err, out)
 	}
-	return run(t, dir, data, "scrape_configs: []\n", flags)
+	return run(t, dir, data, config, flags)
 }
 
 // Scrape starts a Prometheus that scrapes a target (HOST:PORT) by the job "router"

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,7 +24,9 @@ const (
 type bench struct {
 	*change.Engine
 	t        *testing.T
+	base     string
 	root     string
+	node     *router.CommandNode
 	warnings []string
 }
 
@@ -32,7 +35,7 @@ type bench struct {
 func newBench(t *testing.T, files map[string]string) *bench {
 	t.Helper()
 	base := t.TempDir()
-	b := &bench{t: t, root: filepath.Join(base, "policies")}
+	b := &bench{t: t, base: base, root: filepath.Join(base, "policies")}
 	for n, c := range files {
 		b.put(n, c)
 	}
@@ -41,11 +44,25 @@ func newBench(t *testing.T, files map[string]string) *bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = dir.Close() })
+	var mu sync.Mutex
 	now := time.Date(2026, 3, 2, 10, 0, 0, 0, time.UTC)
-	b.Engine = &change.Engine{Target: dir, StateDir: filepath.Join(base, ".cbops"), TempDir: t.TempDir(), User: "on-call",
-		Now: func() time.Time { now = now.Add(time.Second); return now }, Sleep: func(context.Context, time.Duration) error { return nil },
-		Commands: change.Commands{Runner: proc.OS{Now: time.Now}, Dir: base, Env: os.Environ()},
-		Warn:     func(s string) { b.warnings = append(b.warnings, s) }}
+	b.node = &router.CommandNode{Programs: router.Programs{Runner: proc.OS{Now: time.Now}, Dir: base, Env: os.Environ()}}
+	store := router.DirStore{Dir: dir}
+	b.Engine = &change.Engine{
+		Sites:    []change.Site{{Store: store, Shelf: store.Shelf(change.HoldDirName), Nodes: []change.Node{b.node}}},
+		StateDir: filepath.Join(base, ".cbops"), TempDir: t.TempDir(), User: "on-call",
+		Now: func() time.Time {
+			mu.Lock()
+			defer mu.Unlock()
+			now = now.Add(time.Second)
+			return now
+		},
+		Sleep: func(context.Context, time.Duration) error { return nil },
+		Warn: func(s string) {
+			mu.Lock()
+			defer mu.Unlock()
+			b.warnings = append(b.warnings, s)
+		}}
 	return b
 }
 
@@ -70,21 +87,26 @@ func (b *bench) want(name, content string) {
 func (b *bench) commands(reload, verify string) {
 	b.t.Helper()
 	var err error
-	if b.Commands.Reload, err = change.ParseCommand("--reload", reload, true); err != nil {
+	if b.node.ReloadCmd, err = router.ParseCommand("--reload", reload, true); err != nil {
 		b.t.Fatal(err)
 	}
-	if b.Commands.Verify, err = change.ParseCommand("--verify", verify, true); err != nil {
+	if b.node.VerifyCmd, err = router.ParseCommand("--verify", verify, true); err != nil {
 		b.t.Fatal(err)
 	}
 }
 
 func (b *bench) rollback(s change.Scope) *change.Rollback {
 	b.t.Helper()
-	rb, err := b.Rollback(context.Background(), s, "INC-42")
+	rb, err := b.Rollback(context.Background(), change.Request{Scope: s, Reason: "INC-42"})
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	return rb
+}
+
+// apply replaces old by new in t-acme/chat.
+func (b *bench) apply(old, new string) (*change.Applied, error) {
+	return b.Apply(context.Background(), "apply", []change.Step{{Ref: chat, Path: filepath.Join(b.root, "t-acme/chat.json"), Old: []byte(old), New: []byte(new)}})
 }
 
 var (
@@ -124,9 +146,9 @@ func TestRollbackReportsWhatIsProven(t *testing.T) {
 func TestHangingReloadIsStopped(t *testing.T) {
 	b := newBench(t, map[string]string{"t-acme/chat.json": on})
 	b.commands("sleep 600", "true")
-	b.Commands.Timeout = 50 * time.Millisecond
+	b.node.Timeout = 50 * time.Millisecond
 	rb := b.rollback(acme)
-	if p := rb.Policies[0]; p.Result != change.Failed || !strings.Contains(p.Reason, "no answer within 50ms") || !p.Disabled {
+	if p := rb.Policies[0]; p.Result != change.Unreachable || !strings.Contains(p.Reason, "no answer within 50ms") || !p.Disabled {
 		t.Errorf("got %+v", p)
 	}
 }
@@ -139,7 +161,7 @@ func TestMalformedPolicyStopsAReloadOfAll(t *testing.T) {
 		b := newBench(t, map[string]string{"t-acme/bad.json": `{"circuit_breaker":`, "t-acme/chat.json": on})
 		b.commands(c.reload, "true")
 		rb := b.rollback(acme)
-		_, err := os.Stat(filepath.Join(b.Commands.Dir, "ran"))
+		_, err := os.Stat(filepath.Join(b.base, "ran"))
 		if (rb.Stopped != "") != c.stopped || (err != nil) != c.stopped || rb.Code(true) != fault.Partial {
 			t.Errorf("%q: stopped %q, ran %v, code %d", c.reload, rb.Stopped, err == nil, rb.Code(true))
 		}
@@ -164,8 +186,8 @@ func TestReadOnlyPolicyFailsAloneAndASecondRunCompletes(t *testing.T) {
 		t.Fatal(err)
 	}
 	rb = b.rollback(acme)
-	if rb.Code(false) != fault.OK || rb.Changed != 1 || len(b.Holds()) != 1 {
-		t.Errorf("second run: %+v, changed %d, holds %v", rb.Policies, rb.Changed, b.Holds())
+	if rb.Code(false) != fault.OK || rb.Changed != 1 || len(b.Holds(context.Background())) != 1 {
+		t.Errorf("second run: %+v, changed %d, holds %v", rb.Policies, rb.Changed, b.Holds(context.Background()))
 	}
 }
 
@@ -175,8 +197,8 @@ func TestUnwritableStateDelaysNothing(t *testing.T) {
 	if err := os.WriteFile(b.StateDir, nil, 0o644); err != nil { // a file in its place
 		t.Fatal(err)
 	}
-	if rb := b.rollback(acme); rb.Code(false) != fault.OK || !strings.HasPrefix(rb.Backup, b.TempDir) {
-		t.Errorf("code %d, backup %q", rb.Code(false), rb.Backup)
+	if rb := b.rollback(acme); rb.Code(false) != fault.OK || !strings.HasPrefix(strings.Join(rb.Backups, ""), b.TempDir) {
+		t.Errorf("code %d, backup %q", rb.Code(false), rb.Backups)
 	}
 	if len(b.warnings) == 0 {
 		t.Error("nothing was said about the state directory")
@@ -198,7 +220,7 @@ func TestHoldsForbidEnabling(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			b := newBench(t, map[string]string{"t-acme/chat.json": off, ".cbops-hold/h1.json": c.hold})
 			b.commands("true", "true")
-			_, err := b.Apply(context.Background(), chat, []byte(off), []byte(enabled))
+			_, err := b.apply(off, enabled)
 			if (err != nil) != c.held || c.held && fault.CodeOf(err) != fault.Failed {
 				t.Fatalf("Apply = %v, code %d", err, fault.CodeOf(err))
 			}
@@ -215,11 +237,11 @@ func TestHoldSetDuringApplyStopsTheNext(t *testing.T) {
 	b := newBench(t, map[string]string{"t-acme/chat.json": off})
 	// The reload sets a hold, as a rollback on another machine would meanwhile.
 	b.commands(`mkdir -p policies/.cbops-hold; echo '{"scope":"global","tenant":"","policy":"","by":"sre"}' > policies/.cbops-hold/x.json`, "true")
-	a, err := b.Apply(context.Background(), chat, []byte(off), []byte(on))
+	a, err := b.apply(off, on)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Apply(context.Background(), chat, []byte(off), []byte(on)); err == nil {
+	if _, err := b.apply(off, on); err == nil {
 		t.Errorf("a second apply was not held; first: %+v", a.Policies)
 	}
 }
@@ -228,41 +250,55 @@ func TestResumeLiftsExactlyItsScope(t *testing.T) {
 	b := newBench(t, map[string]string{"t-acme/chat.json": on})
 	b.rollback(global)
 	b.rollback(acme)
-	l, err := b.Resume(acme, "fixed", false)
-	if err != nil || len(l.Holds) != 1 || len(l.Remaining) != 1 || len(b.Held(chat)) != 1 {
-		t.Fatalf("%+v, %v, held %v", l, err, b.Held(chat))
+	l, err := b.Resume(context.Background(), acme, "fixed", false)
+	if err != nil || len(l.Holds) != 1 || len(l.Remaining) != 1 || len(b.Held(context.Background(), chat)) != 1 {
+		t.Fatalf("%+v, %v, held %v", l, err, b.Held(context.Background(), chat))
 	}
-	if _, err := b.Resume(global, "fixed", false); err != nil || len(b.Holds()) != 0 {
-		t.Errorf("holds %v, %v", b.Holds(), err)
+	if _, err := b.Resume(context.Background(), global, "fixed", false); err != nil || len(b.Holds(context.Background())) != 0 {
+		t.Errorf("holds %v, %v", b.Holds(context.Background()), err)
 	}
 	b.want("t-acme/chat.json", off)
 }
 
 func TestApplyRefusesAFileThatChanged(t *testing.T) {
-	b := newBench(t, map[string]string{"t-acme/chat.json": off})
-	if _, err := b.Apply(context.Background(), chat, []byte(on), []byte(off)); err == nil {
+	other := strings.Replace(off, "5", "9", 1)
+	b := newBench(t, map[string]string{"t-acme/chat.json": other})
+	if _, err := b.apply(off, on); err == nil {
 		t.Error("applied over a file that nobody saw")
 	}
-	b.want("t-acme/chat.json", off)
+	b.want("t-acme/chat.json", other)
 }
 
 func TestSecondLookSeesWhatWasEnabledAgain(t *testing.T) {
 	b := newBench(t, map[string]string{"t-acme/chat.json": on})
 	rb := b.rollback(acme)
 	b.Sleep = func(context.Context, time.Duration) error { b.put("t-acme/chat.json", on); return nil }
-	back, err := b.SettleFor(context.Background(), rb.Refs, time.Minute)
-	if err != nil || len(back) != 1 || back[0].Ref != chat {
+	back, err := b.Settle(context.Background(), rb, time.Minute)
+	if err != nil || len(back) != 1 || back[0].Ref() != chat || back[0].Cause != change.CauseRestored {
 		t.Errorf("got %v, %v", back, err)
 	}
 }
 
 func TestUnknownScopeSuggests(t *testing.T) {
 	b := newBench(t, map[string]string{"t-acme/chat.json": on})
-	_, err := b.Rollback(context.Background(), change.Scope{Kind: change.TenantScope, Tenant: "t-acm"}, "")
+	_, err := b.Rollback(context.Background(), change.Request{Scope: change.Scope{Kind: change.TenantScope, Tenant: "t-acm"}})
 	if fault.CodeOf(err) != fault.Usage || !strings.Contains(fmt.Sprint(fault.HintsOf(err)), `did you mean "t-acme"`) {
 		t.Errorf("%v, hints %v", err, fault.HintsOf(err))
 	}
-	if len(b.Holds()) != 0 {
+	if len(b.Holds(context.Background())) != 0 {
 		t.Error("a hold for nothing was set")
 	}
+}
+
+// reopen points the bench at another policy root.
+func (b *bench) reopen(root string) {
+	b.t.Helper()
+	dir, err := router.OpenDir(root)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(func() { _ = dir.Close() })
+	b.root = root
+	store := router.DirStore{Dir: dir}
+	b.Sites = []change.Site{{Store: store, Shelf: store.Shelf(change.HoldDirName), Nodes: []change.Node{b.node}}}
 }

@@ -1,15 +1,15 @@
 package change
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cbops/cbops/internal/fault"
@@ -19,45 +19,6 @@ import (
 // HoldDirName is the directory of holds in the policy root: it travels with the
 // policies, so that every machine and CI job that writes them sees it.
 const HoldDirName = ".cbops-hold"
-
-// ScopeKind is how much a rollback or hold covers.
-type ScopeKind string
-
-// The scopes.
-const (
-	PolicyScope ScopeKind = "policy"
-	TenantScope ScopeKind = "tenant"
-	GlobalScope ScopeKind = "global"
-)
-
-// Scope is what a rollback or hold covers.
-type Scope struct {
-	Kind   ScopeKind `json:"scope"`
-	Tenant string    `json:"tenant"`
-	Policy string    `json:"policy"`
-}
-
-// Covers reports whether a policy is within the scope.
-func (s Scope) Covers(r router.Ref) bool {
-	switch s.Kind {
-	case PolicyScope:
-		return s.Tenant == r.Tenant && s.Policy == r.Policy
-	case TenantScope:
-		return s.Tenant == r.Tenant
-	}
-	return true
-}
-
-// String is the scope as the command line takes it.
-func (s Scope) String() string {
-	switch s.Kind {
-	case PolicyScope:
-		return "policy " + s.Tenant + "/" + s.Policy
-	case TenantScope:
-		return "tenant " + s.Tenant
-	}
-	return "global"
-}
 
 // Hold forbids every enabling write in its scope until it is lifted.
 type Hold struct {
@@ -71,32 +32,57 @@ type Hold struct {
 	Unreadable string `json:"unreadable,omitempty"`
 }
 
-// maxHold bounds a hold's file, in bytes.
-const maxHold = 64 << 10
+const holdExt = ".json"
 
-// Holds returns every hold, from the policy root and the state directory, sorted
-// by time, each once. A place that cannot be read is itself a hold on everything.
-func (e *Engine) Holds() []Hold {
+// NewHold makes a hold that stands nowhere yet: for a change that is committed in
+// place of being made.
+func (e *Engine) NewHold(s Scope, reason string) Hold {
+	return Hold{Scope: s, ID: e.newID("rollback " + s.String()), Reason: reason, By: e.User, At: e.Now().UTC()}
+}
+
+// holdDeadline bounds asking one place for its holds, or writing one there.
+const holdDeadline = 20 * time.Second
+
+// shelves are all places where holds lie: beside the policies of each site, and in
+// the state directory.
+func (e *Engine) shelves() []Shelf {
+	var all []Shelf
+	for _, s := range e.Sites {
+		if s.Shelf != nil {
+			all = append(all, s.Shelf)
+		}
+	}
+	if own := e.stateShelf(); own != nil {
+		all = append(all, own)
+	}
+	return all
+}
+
+func (e *Engine) stateShelf() Shelf {
+	if e.StateDir == "" {
+		return nil
+	}
+	return router.StateShelf(filepath.Join(e.StateDir, "hold"))
+}
+
+// Holds returns every hold, from all places, sorted by time, each once. A place
+// that cannot be read is itself a hold on everything.
+func (e *Engine) Holds(ctx context.Context) []Hold {
+	shelves := e.shelves()
+	found := make([][]Hold, len(shelves))
+	var wg sync.WaitGroup
+	for i, s := range shelves {
+		wg.Go(func() { found[i] = holdsOn(ctx, s) })
+	}
+	wg.Wait()
 	byID := map[string]Hold{}
-	e.eachHoldDir(false, func(place string, dir *os.Root, err error) {
-		if errors.Is(err, fs.ErrNotExist) {
-			return
-		}
-		var names []string
-		if err == nil {
-			names, err = holdFiles(dir)
-		}
-		if err != nil {
-			byID["\x00"+place] = unreadable(place, err)
-			return
-		}
-		for _, n := range names {
-			h := readHold(dir, n, filepath.Join(place, n))
-			if old, ok := byID[n]; !ok || old.Unreadable == "" && h.Unreadable != "" {
-				byID[n] = h
+	for _, holds := range found {
+		for _, h := range holds {
+			if old, ok := byID[h.ID]; !ok || old.Unreadable == "" && h.Unreadable != "" {
+				byID[h.ID] = h
 			}
 		}
-	})
+	}
 	holds := make([]Hold, 0, len(byID))
 	for _, h := range byID {
 		holds = append(holds, h)
@@ -110,127 +96,60 @@ func (e *Engine) Holds() []Hold {
 	return holds
 }
 
-// Held returns the holds that cover a policy.
-func (e *Engine) Held(r router.Ref) []Hold {
-	return slices.DeleteFunc(e.Holds(), func(h Hold) bool { return !h.Covers(r) })
+func holdsOn(ctx context.Context, s Shelf) []Hold {
+	ctx, cancel := context.WithTimeout(ctx, holdDeadline)
+	defer cancel()
+	files, err := s.Files(ctx)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return nil // no hold can lie where none can be kept
+	}
+	if err != nil {
+		return []Hold{{Scope: Scope{Kind: GlobalScope}, ID: s.Place(), Unreadable: fmt.Sprintf("%s: %v", s.Place(), err)}}
+	}
+	holds := make([]Hold, 0, len(files))
+	for name, f := range files {
+		holds = append(holds, readHold(filepath.Join(s.Place(), name), strings.TrimSuffix(name, holdExt), f))
+	}
+	return holds
 }
 
-func unreadable(place string, err error) Hold {
-	return Hold{Scope: Scope{Kind: GlobalScope}, ID: strings.TrimSuffix(filepath.Base(place), ".json"),
-		Unreadable: fmt.Sprintf("%s: %v", place, err)}
-}
-
-func holdFiles(dir *os.Root) ([]string, error) {
-	entries, err := fs.ReadDir(dir.FS(), ".")
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	for _, en := range entries {
-		if strings.HasSuffix(en.Name(), ".json") && !strings.HasPrefix(en.Name(), ".") {
-			names = append(names, en.Name())
-		}
-	}
-	return names, nil
-}
-
-func readHold(dir *os.Root, name, place string) Hold {
-	st, err := dir.Stat(name)
-	if err == nil && !st.Mode().IsRegular() {
-		err = errors.New("not a regular file")
-	}
-	if err != nil {
-		return unreadable(place, err)
-	}
-	f, err := dir.Open(name)
-	if err != nil {
-		return unreadable(place, err)
-	}
-	defer f.Close() //nolint:errcheck // nothing was written
-	b, err := io.ReadAll(io.LimitReader(f, maxHold))
-	if err != nil {
-		return unreadable(place, err)
-	}
+func readHold(place, id string, f router.Shelved) Hold {
 	var h Hold
-	if err := json.Unmarshal(b, &h); err != nil {
-		return unreadable(place, err)
+	err := f.Err
+	if err == nil {
+		err = json.Unmarshal(f.Bytes, &h)
 	}
-	if err := h.check(); err != nil {
-		return unreadable(place, err)
+	if err == nil {
+		err = h.check()
 	}
-	h.ID, h.Unreadable = strings.TrimSuffix(name, ".json"), ""
+	if err != nil {
+		return Hold{Scope: Scope{Kind: GlobalScope}, ID: id, Unreadable: fmt.Sprintf("%s: %v", place, err)}
+	}
+	h.ID, h.Unreadable = id, ""
 	return h
 }
 
-func (s Scope) check() error {
-	ok := false
-	switch s.Kind {
-	case PolicyScope:
-		ok = router.Ref{Tenant: s.Tenant, Policy: s.Policy}.Valid()
-	case TenantScope:
-		ok = s.Policy == "" && router.Ref{Tenant: s.Tenant, Policy: "x"}.Valid()
-	case GlobalScope:
-		ok = s.Tenant == "" && s.Policy == ""
-	}
-	if !ok {
-		return fmt.Errorf("scope %q with tenant %q and policy %q covers nothing that exists", s.Kind, s.Tenant, s.Policy)
-	}
-	return nil
+// Held returns the holds that cover a policy.
+func (e *Engine) Held(ctx context.Context, r router.Ref) []Hold {
+	return slices.DeleteFunc(e.Holds(ctx), func(h Hold) bool { return !h.Covers(r) })
 }
 
-// eachHoldDir visits the places where holds are kept: the policy root first.
-func (e *Engine) eachHoldDir(create bool, visit func(place string, dir *os.Root, err error)) {
-	dir, err := e.Target.Hidden(HoldDirName, create)
-	visit(filepath.Join(e.Target.Root(), HoldDirName), dir, err)
-	if dir != nil {
-		_ = dir.Close() // read-only use of the handle
-	}
-	if e.StateDir == "" {
-		return
-	}
-	place := filepath.Join(e.StateDir, "hold")
-	if create {
-		if err := os.MkdirAll(place, 0o755); err != nil {
-			visit(place, nil, err)
-			return
-		}
-	}
-	dir, err = os.OpenRoot(place)
-	visit(place, dir, err)
-	if dir != nil {
-		_ = dir.Close() // read-only use of the handle
-	}
-}
-
-// setHold drops the hold of a scope, or completes the one that is there: a second
-// rollback of the same scope does not pile up holds. inRoot says whether it
-// stands beside the policies, where other machines see it.
-func (e *Engine) setHold(s Scope, id, reason string) (h Hold, inRoot bool) {
-	h = Hold{Scope: s, ID: id, Reason: reason, By: e.User, At: e.Now().UTC()}
-	for _, old := range e.Holds() {
-		if old.Unreadable == "" && old.Scope == s {
-			h = old
-			break
+// putHold drops a hold on a shelf, unless one of the same scope lies there: a
+// second rollback of a scope does not pile up holds. It returns the hold that now
+// stands there.
+func putHold(ctx context.Context, s Shelf, h Hold) (Hold, error) {
+	ctx, cancel := context.WithTimeout(ctx, holdDeadline)
+	defer cancel()
+	for _, old := range holdsOn(ctx, s) {
+		if old.Unreadable == "" && old.Same(h.Scope) && slices.Equal(old.Tenants, h.Tenants) && slices.Equal(old.Policies, h.Policies) {
+			return old, nil
 		}
 	}
 	b, err := json.MarshalIndent(h, "", "  ")
 	if err != nil {
-		e.warn(fmt.Sprintf("cannot encode the hold: %v", err))
-		return h, false
+		return h, err
 	}
-	first := true
-	e.eachHoldDir(true, func(place string, dir *os.Root, err error) {
-		if err == nil {
-			err = writeWhole(dir, h.ID+".json", append(b, '\n'))
-		}
-		if err != nil {
-			e.warn(fmt.Sprintf("cannot write the hold to %s: %v", place, err))
-		} else if first {
-			inRoot = true
-		}
-		first = false
-	})
-	return h, inRoot
+	return h, s.Put(ctx, h.ID+holdExt, append(b, '\n'))
 }
 
 // Lifted is what Resume did.
@@ -238,15 +157,18 @@ type Lifted struct {
 	Holds []Hold
 	// Remaining are holds that still cover something of the scope.
 	Remaining []Hold
+	// Flags are global switches that were found off.
+	Flags []FlagResult
 }
 
 // Resume lifts the holds of exactly this scope. A hold that cannot be understood
-// counts as a global one. It enables nothing.
-func (e *Engine) Resume(s Scope, reason string, dryRun bool) (Lifted, error) {
+// counts as a global one. It enables nothing: a global switch is set back only on
+// a node where no policy is enabled.
+func (e *Engine) Resume(ctx context.Context, s Scope, reason string, dryRun bool) (Lifted, error) {
 	var l Lifted
 	var mine []Hold
-	for _, h := range e.Holds() {
-		if h.Scope == s {
+	for _, h := range e.Holds(ctx) {
+		if h.Same(s) {
 			mine = append(mine, h)
 		} else if overlap(h.Scope, s) {
 			l.Remaining = append(l.Remaining, h)
@@ -257,64 +179,33 @@ func (e *Engine) Resume(s Scope, reason string, dryRun bool) (Lifted, error) {
 		return l, nil
 	}
 	for _, h := range mine {
-		var failed error
-		found := false
-		e.eachHoldDir(false, func(place string, dir *os.Root, err error) {
-			if err == nil {
-				err = dir.Remove(h.ID + ".json")
-			}
-			if err == nil {
-				found = true
-			} else if !errors.Is(err, fs.ErrNotExist) {
-				failed = fault.New(fault.Partial, "cannot lift the hold in %s: %w", place, err)
-			}
-		})
-		if failed == nil && !found {
-			failed = fault.New(fault.Partial, "cannot lift the hold: %s", h.Unreadable)
-		}
-		if failed != nil {
-			return l, failed
+		if err := e.lift(ctx, h); err != nil {
+			return l, err
 		}
 		l.Holds = append(l.Holds, h)
-		e.record(h.ID, []event{{Event: "resumed", At: e.Now().UTC(), By: e.User, Scope: s, Reason: reason}})
+		e.record(h.ID, event{Event: "resumed", At: e.Now().UTC(), By: e.User, Scope: s, Reason: reason})
+	}
+	if s.Kind == GlobalScope {
+		l.Flags = e.releaseFlags(ctx)
 	}
 	return l, nil
 }
 
-func overlap(a, b Scope) bool {
-	return a.Kind == GlobalScope || b.Kind == GlobalScope || a.Tenant == b.Tenant &&
-		(a.Kind == TenantScope || b.Kind == TenantScope || a.Policy == b.Policy)
-}
-
-// writeWhole writes a small file of cbops' own: whole or not at all.
-func writeWhole(dir *os.Root, name string, b []byte) (err error) {
-	tmp := "." + name + ".tmp"
-	f, err := dir.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = f.Close()       // may be closed already
-			_ = dir.Remove(tmp) // the first error says more
+func (e *Engine) lift(ctx context.Context, h Hold) error {
+	var failed error
+	found := false
+	for _, s := range e.shelves() {
+		sctx, cancel := context.WithTimeout(ctx, holdDeadline)
+		err := s.Remove(sctx, h.ID+holdExt)
+		cancel()
+		if err == nil {
+			found = true
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			failed = fault.New(fault.Partial, "cannot lift the hold in %s: %w", s.Place(), err)
 		}
-	}()
-	if _, err = f.Write(b); err != nil {
-		return err
 	}
-	if err = f.Sync(); err != nil {
-		return err
+	if failed == nil && !found {
+		return fault.New(fault.Partial, "cannot lift the hold: %s", h.Unreadable)
 	}
-	if err = f.Close(); err != nil {
-		return err
-	}
-	if err = dir.Rename(tmp, name); err != nil {
-		return err
-	}
-	d, err := dir.Open(".")
-	if err != nil {
-		return nil //nolint:nilerr // the hold stands; a directory that cannot be opened cannot be synced
-	}
-	defer d.Close() //nolint:errcheck // opened for reading
-	return d.Sync()
+	return failed
 }

@@ -1,22 +1,23 @@
 package change
 
 import (
-	"bytes"
+	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
 
 // event is a line of a record: <state>/rollbacks/<id>.jsonl.
 type event struct {
-	Event string    `json:"event"` // began, written, result, ended, resumed
+	Event string    `json:"event"` // began, result, ended, resumed, undone
 	At    time.Time `json:"at"`
 	By    string    `json:"by,omitempty"`
 	Scope
@@ -37,90 +38,54 @@ func (e *Engine) newID(what string) string {
 
 // record appends events to a change's record. It delays nothing: where no record
 // can be kept, that is a warning.
-func (e *Engine) record(id string, events []event) {
-	var buf bytes.Buffer
-	for _, ev := range events {
-		b, err := json.Marshal(ev)
-		if err != nil {
-			e.warn(fmt.Sprintf("cannot encode the record of the change: %v", err))
-			return
-		}
-		buf.Write(append(b, '\n'))
-	}
-	if _, err := e.keep("rollbacks", id+".jsonl", buf.Bytes()); err != nil {
-		e.warn(fmt.Sprintf("no record of this change is kept: %v", err))
-	}
-}
+func (e *Engine) record(id string, events ...event) { e.recordAll(id, slices.Values(events)) }
 
-// packLine is a line of a backup: <state>/backups/<id>.pack.
-type packLine struct {
-	Tenant string `json:"tenant"`
-	Policy string `json:"policy"`
-	Bytes  []byte `json:"bytes"` // base64
-}
-
-// backup keeps the old bytes of everything that is about to be written: one file,
-// one sync. It returns where, or "" after a warning: it stops nothing.
-func (e *Engine) backup(id string, items []*item) string {
-	var buf bytes.Buffer
-	for _, it := range items {
-		if it.failed != "" || bytes.Equal(it.old, it.new) {
-			continue
-		}
-		b, err := json.Marshal(packLine{it.ref.Tenant, it.ref.Policy, it.old})
-		if err != nil {
-			e.warn(fmt.Sprintf("no backup of %s: %v", it.ref, err))
-			continue
-		}
-		buf.Write(append(b, '\n'))
-	}
-	if buf.Len() == 0 {
-		return ""
-	}
-	place, err := e.keep("backups", id+".pack", buf.Bytes())
-	if err != nil {
-		e.warn(fmt.Sprintf("no backup of the old policies is kept: %v", err))
-		return ""
-	}
-	return place
-}
-
-// keep appends to a file of the state directory, or, where that cannot be
-// written, of the temporary one, and syncs it once.
-func (e *Engine) keep(dir, name string, b []byte) (string, error) {
+func (e *Engine) recordAll(id string, events iter.Seq[event]) {
 	var errs []error
-	for i, base := range []string{e.StateDir, e.TempDir} {
-		if base == "" {
+	for i, place := range []string{filepath.Join(e.StateDir, recordDir, id+".jsonl"), filepath.Join(e.TempDir, "cbops-"+recordDir+"-"+id+".jsonl")} {
+		if i == 0 && e.StateDir == "" || i == 1 && e.TempDir == "" {
 			continue
 		}
-		place := filepath.Join(base, dir, name)
-		if i == 1 {
-			place = filepath.Join(base, "cbops-"+dir+"-"+name)
-		}
-		err := appendSynced(place, b)
+		err := appendEvents(place, events)
 		if err == nil {
-			if i == 1 && len(errs) > 0 {
-				e.warn(fmt.Sprintf("%v: kept in %s instead", errs[0], place))
+			if len(errs) > 0 {
+				e.warn(fmt.Sprintf("%v: the record is kept in %s instead", errs[0], place))
 			}
-			return place, nil
+			return
 		}
 		errs = append(errs, err)
 	}
-	return "", errors.Join(errs...)
+	e.warn(fmt.Sprintf("no record of this change is kept: %v", errors.Join(errs...)))
 }
 
-func appendSynced(place string, b []byte) error {
-	if err := os.MkdirAll(filepath.Dir(place), 0o755); err != nil {
-		return err
-	}
-	// Policies may hold what is not everybody's to read.
-	f, err := os.OpenFile(place, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+const recordDir = "rollbacks"
+
+// appendEvents writes events one by one, so that a long record takes no memory, and
+// syncs once.
+func appendEvents(place string, events iter.Seq[event]) error {
+	f, err := openAppend(place)
 	if err != nil {
 		return err
 	}
-	if st, serr := f.Stat(); serr != nil || !st.Mode().IsRegular() {
-		return errors.Join(serr, f.Close(), fmt.Errorf("%s: %w", place, fs.ErrInvalid))
+	w := bufio.NewWriterSize(f, 64<<10)
+	enc := json.NewEncoder(w)
+	for ev := range events {
+		if err := enc.Encode(ev); err != nil {
+			return errors.Join(err, f.Close())
+		}
 	}
-	_, werr := f.Write(b)
-	return errors.Join(werr, f.Sync(), f.Close())
+	return errors.Join(w.Flush(), f.Sync(), f.Close())
+}
+
+// openAppend opens a file of the state directory for appending; the directory is
+// made when needed.
+func openAppend(place string) (*os.File, error) {
+	if err := os.MkdirAll(filepath.Dir(place), 0o755); err != nil {
+		return nil, err
+	}
+	if st, err := os.Lstat(place); err == nil && !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: not a regular file", place) // a pipe would block
+	}
+	// Policies may hold what is not everybody's to read.
+	return os.OpenFile(place, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 }

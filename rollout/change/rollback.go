@@ -1,37 +1,68 @@
 package change
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/cbops/cbops/internal/fault"
-	"github.com/cbops/cbops/rollout/policy"
 	"github.com/cbops/cbops/rollout/router"
 )
+
+// Request is what a rollback is asked to do.
+type Request struct {
+	Scope  Scope
+	Reason string
+	// Clearing says how far to go to clear circuits.
+	Clearing Clearing
+	// Quarantine takes malformed policies out of the router's sight, so that it can
+	// be made to read the others.
+	Quarantine bool
+	// Restart restarts nodes one at a time; nil for none.
+	Restart *Restart
+}
 
 // Rollback is the result of a rollback.
 type Rollback struct {
 	ID    string
 	Scope Scope
 	Hold  Hold
-	// Held says that the hold stands beside the policies, where every machine
-	// that writes them sees it.
-	Held     bool
-	Policies []PolicyResult
+	// Held says that the hold stands beside the policies of every site, where every
+	// machine that writes them sees it; HeldHere that it stands in the state
+	// directory; NoShelf names stores that have no place for one.
+	Held, HeldHere bool
+	NoShelf        []string
+	Policies       []PolicyResult
 	// Changed counts files that were written now; the others were off before.
 	Changed int
-	// Stopped says why no router was made to read what was written.
+	// Stopped says why a router was not made to read what was written.
 	Stopped string
+	// Malformed are policies that a router which reads everything would crash on,
+	// those outside the scope too; Quarantined is where they went.
+	Malformed, Quarantined []string
+	// Unlisted says what could not be listed, and so may hold more policies.
+	Unlisted []string
 	// Nothing says that there was nothing to roll back.
 	Nothing bool
 	// Refs are the policies that now must stay off.
 	Refs []router.Ref
-	// Backup is the pack with the old bytes, if anything was written.
-	Backup string
-	Took   time.Duration
+	// Backups are the packs with the old bytes, if anything was written.
+	Backups []string
+	// DisabledAfter and SafeAfter are the moments when everything was off on disk,
+	// and when all of it was proven loaded; 0 if that moment did not come.
+	DisabledAfter, SafeAfter, Took time.Duration
+	// Nodes is what is known of circuits, per node.
+	Nodes []NodeCleared
+	// Flags are the nodes' global switches, for a global rollback.
+	Flags []FlagResult
+	// Restarts is what a restart did, in order.
+	Restarts []RestartResult
+	// Waited says that cleared circuits were waited for, so that they count.
+	Waited bool
+
+	sites []*siteRun
 }
 
 // Code is the exit code that a rollback deserves: OK only if everything is safe,
@@ -39,7 +70,8 @@ type Rollback struct {
 func (r *Rollback) Code(noVerify bool) fault.Code {
 	s := Summarize(r.Policies)
 	switch {
-	case r.Stopped != "", !r.Held, s.Failed > 0, s.Unreachable > 0, s.Written > 0 && !noVerify:
+	case r.Stopped != "", !r.Held, len(r.Unlisted) > 0, s.Failed > 0, s.Unreachable > 0, s.Written > 0 && !noVerify,
+		r.Waited && r.Cleared() != Cleared:
 		return fault.Partial
 	}
 	for _, p := range r.Policies {
@@ -47,243 +79,274 @@ func (r *Rollback) Code(noVerify bool) fault.Code {
 			return fault.Partial
 		}
 	}
+	for _, x := range r.Restarts {
+		if x.Reason != "" {
+			return fault.Partial
+		}
+	}
 	return fault.OK
 }
 
-// Plan lists what a rollback of a scope would touch, sorted; malformed policies
-// come first and carry their error. It changes nothing. An unknown tenant or
-// policy is a usage error; tenants that cannot be listed are a warning.
-func (e *Engine) Plan(s Scope) ([]Step, error) {
-	items, err := e.plan(s)
-	steps := make([]Step, len(items))
-	for i, it := range items {
-		steps[i] = Step{Ref: it.ref, Old: it.old, New: it.new, Problem: it.failed}
-	}
-	return steps, err
-}
-
-// Step is what would happen to one policy.
-type Step struct {
-	Ref      router.Ref
-	Old, New []byte
-	// Problem says why the policy cannot be changed.
-	Problem string
-}
-
-// Changes reports whether the step writes anything.
-func (s Step) Changes() bool { return s.Problem == "" && !bytes.Equal(s.Old, s.New) }
-
-func (e *Engine) plan(s Scope) ([]*item, error) {
-	refs, err := e.Target.List()
-	if err != nil {
-		if len(refs) == 0 {
-			return nil, err
-		}
-		e.warn(err.Error())
-	}
-	var items []*item
-	for _, r := range refs {
-		if s.Covers(r) {
-			items = append(items, e.disable(r))
+// Cleared is the state of all nodes together.
+func (r *Rollback) Cleared() ClearedState {
+	state := Cleared
+	for _, n := range r.Nodes {
+		switch n.State {
+		case StillOpen:
+			return StillOpen
+		case ClearedUnknown:
+			state = ClearedUnknown
 		}
 	}
-	if len(items) == 0 && s.Kind != GlobalScope {
-		tenants, err := e.Target.Tenants()
-		if err != nil {
-			e.warn(err.Error())
-		}
-		if s.Kind == PolicyScope || !slices.Contains(tenants, s.Tenant) {
-			return nil, Unknown(e.Target, s.Tenant, s.Policy)
-		}
+	if len(r.Nodes) == 0 {
+		return ClearedUnknown
 	}
-	slices.SortStableFunc(items, func(a, b *item) int {
-		return boolCompare(a.failed == "", b.failed == "")
-	})
-	return items, nil
+	return state
 }
 
-func boolCompare(a, b bool) int {
-	switch {
-	case a == b:
-		return 0
-	case b:
-		return -1
-	}
-	return 1
+// run is a rollback on its way.
+type run struct {
+	e    *Engine
+	req  Request
+	rb   *Rollback
+	t    *tracker
+	hold Hold
+	// held says that a hold stands beside some policies: it is the one to show.
+	held  bool
+	once  sync.Once
+	keep  budget
+	flags sync.WaitGroup
+	mu    sync.Mutex
 }
 
-// disable reads a policy and works out its bytes with the breaker off.
-func (e *Engine) disable(r router.Ref) *item {
-	it := &item{ref: r, want: breakerOff()}
-	b, err := e.Target.Read(r)
-	if err != nil {
-		it.failed = err.Error()
-		return it
-	}
-	doc, err := policy.Parse(e.Target.Path(r), b)
-	if err != nil {
-		it.failed = err.Error()
-		return it
-	}
-	it.old = b
-	if it.new, _, err = policy.Disable(doc); err != nil {
-		it.failed = err.Error()
-	}
-	return it
-}
-
-// Rollback disables every policy of a scope, makes the router read them, and
+// Rollback disables every policy of a scope, makes the nodes read them, and
 // proves it. The hold comes first, so that nobody enables behind its back. It
-// waits for nothing but the files and the operator's own commands. A run after
-// an interrupted one reads reality again and completes it.
-func (e *Engine) Rollback(ctx context.Context, s Scope, reason string) (*Rollback, error) {
+// waits for nothing but the stores and nodes, each within its deadline, and no
+// node waits for another. A run after an interrupted one reads reality again and
+// completes it.
+func (e *Engine) Rollback(ctx context.Context, req Request) (*Rollback, error) {
 	began := e.Now()
-	// Is there such a scope at all? What it holds is read again once the hold stands.
-	if _, err := e.plan(s); err != nil {
+	r := &run{e: e, req: req, t: e.track(began), keep: budget{left: keepBytes}}
+	r.rb = &Rollback{ID: e.newID("rollback " + req.Scope.String()), Scope: req.Scope, Held: true, Waited: req.Clearing.Wait > 0}
+	r.hold = Hold{Scope: req.Scope, ID: r.rb.ID, Reason: req.Reason, By: e.User, At: began.UTC()}
+	r.rb.Hold = r.hold
+	r.rb.Policies = []PolicyResult{}
+	timelines := e.askTimelines(ctx, r.tenants())
+	r.setFlags(ctx)
+	var wg sync.WaitGroup
+	for i := range e.Sites {
+		s := &siteRun{run: r, site: e.Sites[i]}
+		r.rb.sites = append(r.rb.sites, s)
+		wg.Go(func() { s.do(ctx) })
+	}
+	wg.Wait()
+	r.flags.Wait()
+	if err := r.nothing(); err != nil {
 		return nil, err
 	}
-	rb := &Rollback{ID: e.newID("rollback " + s.String()), Scope: s}
-	rb.Hold, rb.Held = e.setHold(s, rb.ID, reason)
-	items, err := e.plan(s)
-	if err != nil {
-		return nil, fault.New(fault.Partial, "the hold %s is set, but nothing is disabled: %w", rb.Hold.ID, err)
+	r.collect()
+	if req.Restart != nil {
+		r.restart(ctx, *req.Restart)
 	}
-	e.record(rb.ID, []event{{Event: "began", At: began.UTC(), By: e.User, Scope: s, Reason: reason}})
+	r.clearedBy(timelines)
+	r.finish(ctx)
+	r.rb.Took = r.t.after()
+	r.keepRecord()
+	return r.rb, nil
+}
 
-	rb.Nothing = true
-	malformed := 0
-	for _, it := range items {
-		rb.Refs = append(rb.Refs, it.ref)
-		if it.failed != "" {
-			malformed++
+// tenants are those of the scope, for timelines; nil is all.
+func (r *run) tenants() []string {
+	if r.req.Scope.Kind == GlobalScope {
+		return nil
+	}
+	return r.req.Scope.tenants()
+}
+
+// setFlags flips global switches beside everything else: where one works, a node
+// is off before the first file is written.
+func (r *run) setFlags(ctx context.Context) {
+	if r.req.Scope.Kind != GlobalScope {
+		return
+	}
+	for _, n := range r.e.Nodes() {
+		r.flags.Go(func() {
+			ctx, cancel := context.WithTimeoutCause(ctx, flagDeadline, fmt.Errorf("no answer within %s", flagDeadline))
+			defer cancel()
+			if f := r.e.setFlag(ctx, n); f != nil {
+				r.mu.Lock()
+				defer r.mu.Unlock()
+				r.rb.Flags = append(r.rb.Flags, *f)
+			}
+		})
+	}
+}
+
+// flagDeadline bounds the work on one node's global switch.
+const flagDeadline = 20 * time.Second
+
+// nothing is the error of a scope that no store has, or of stores none of which
+// answers.
+func (r *run) nothing() error {
+	s := r.req.Scope
+	var answered, has bool
+	var lists []router.Listing
+	var err error
+	for _, x := range r.rb.sites {
+		if x.err != nil {
+			if err == nil {
+				err = x.err
+			}
+			continue
 		}
-		if it.failed != "" || hasBreaker(e.Target.Path(it.ref), it.old) {
-			rb.Nothing = false
+		answered = true
+		lists = append(lists, x.listing)
+		has = has || len(x.refs) > 0
+	}
+	if !answered {
+		return fault.Hint(fault.Wrap(fault.Environment, fmt.Errorf("no store of policies answers: %w", err)), "nothing is changed, and no hold stands beside the policies")
+	}
+	if has || s.Kind == GlobalScope {
+		return nil
+	}
+	if s.Kind != PolicyScope {
+		for _, l := range lists {
+			for _, t := range s.tenants() {
+				if slices.Contains(l.Tenants, t) {
+					return nil // it is there, and has no policies
+				}
+			}
+		}
+	}
+	t, p := s.Tenant, s.Policy
+	if s.Kind == PhaseScope {
+		t, p = s.Tenants[0], ""
+	}
+	return unknown(r.e.Sites[0].Store.Name(), lists, t, p)
+}
+
+// collect puts the sites' results together.
+func (r *run) collect() {
+	rb := r.rb
+	rb.Nothing = true
+	seen := map[router.Ref]bool{}
+	for _, s := range rb.sites {
+		for _, it := range s.items {
+			if !seen[it.ref] {
+				seen[it.ref] = true
+				rb.Refs = append(rb.Refs, it.ref)
+			}
+			if it.failed != nil || it.breaker {
+				rb.Nothing = false
+			}
+			if it.failed == nil && it.disabled && it.old != it.new {
+				rb.Changed++
+			}
 		}
 	}
 	slices.SortFunc(rb.Refs, router.Ref.Compare)
-	rb.Backup = e.backup(rb.ID, items)
-	perItem(items, func(it *item) {
-		if it.failed == "" && ctx.Err() == nil {
-			e.writeDisabled(it)
-		} else if it.failed == "" {
-			it.disabled = bytes.Equal(it.old, it.new)
+	for _, s := range rb.sites {
+		s.report(rb)
+	}
+	slices.SortFunc(rb.Flags, func(a, b FlagResult) int { return compare(a.Node, b.Node) })
+	if rb.Nothing && len(rb.Unlisted) == 0 {
+		rb.Policies = []PolicyResult{}
+	} else {
+		rb.Nothing = false
+	}
+}
+
+// clearedBy fills in from timelines what nodes could not show.
+func (r *run) clearedBy(timelines func(time.Duration) NodeCleared) {
+	if timelines == nil || !slices.ContainsFunc(r.rb.Nodes, func(n NodeCleared) bool { return n.State == ClearedUnknown }) {
+		return
+	}
+	n := timelines(r.req.Clearing.Wait)
+	for i := range r.rb.Nodes {
+		x := &r.rb.Nodes[i]
+		if x.State != ClearedUnknown {
+			continue
 		}
-	})
-	for _, it := range items {
-		if it.failed == "" && !bytes.Equal(it.old, it.new) {
-			if !it.disabled {
-				it.failed = "interrupted before it was written"
+		if n.State == ClearedUnknown {
+			x.Reason += "; " + n.Reason
+			continue
+		}
+		x.State, x.Basis, x.Looked, x.Open, x.Reason = n.State, n.Basis, n.Looked, n.Open, n.Reason
+		for j := range r.rb.Policies {
+			p := &r.rb.Policies[j]
+			if p.Node != x.Node {
 				continue
 			}
-			rb.Changed++
+			p.Cleared = Cleared
+			if slices.ContainsFunc(n.Open, func(c OpenCircuit) bool { return c.Tenant == p.Tenant }) {
+				p.Cleared = StillOpen
+			}
+		}
+		// Metrics name nodes in their own way: one answer is for all of them.
+		n.Looked, n.Open = 0, []OpenCircuit{}
+	}
+}
+
+// finish looks at every store again: disabled is what it says at the end, not
+// what was written in the middle.
+func (r *run) finish(ctx context.Context) {
+	var wg sync.WaitGroup
+	on := make([]map[router.Ref]string, len(r.rb.sites))
+	for i, s := range r.rb.sites {
+		if s.err == nil {
+			wg.Go(func() { on[i] = s.stillOn(ctx) })
 		}
 	}
-	switch {
-	case rb.Nothing:
-		rb.Policies = []PolicyResult{}
-	case malformed > 0 && e.Commands.Reload.Given() && !e.Commands.Reload.PerPolicy():
-		rb.Stopped = "the reload command makes the router read every policy, and a malformed one crashes its policy store: " +
-			"not reloaded; repair or move the file away, then run this again"
-		rb.Policies = e.unpushed(items, "not reloaded: a malformed policy would crash the router's policy store")
-	default:
-		rb.Policies = e.push(ctx, items, func(router.Ref) string { return "" })
+	wg.Wait()
+	allOff, allSafe := true, true
+	for i, s := range r.rb.sites {
+		for j := range r.rb.Policies {
+			p := &r.rb.Policies[j]
+			if !slices.ContainsFunc(s.site.Nodes, func(n Node) bool { return n.Name() == p.Node }) {
+				continue
+			}
+			if why, bad := on[i][p.Ref()]; bad {
+				p.Disabled = false
+				if p.Result == Safe || p.Result == Written {
+					p.Result, p.Reason = Failed, why
+				}
+			}
+		}
 	}
-	e.recheck(rb)
-	rb.Took = e.Now().Sub(began)
+	for _, p := range r.rb.Policies {
+		allOff = allOff && p.Disabled
+		allSafe = allSafe && p.Result == Safe
+	}
+	if allOff && len(r.rb.Unlisted) == 0 {
+		for _, s := range r.rb.sites {
+			r.rb.DisabledAfter = max(r.rb.DisabledAfter, s.disabledAfter)
+			if allSafe {
+				r.rb.SafeAfter = max(r.rb.SafeAfter, s.safeAfter)
+			}
+		}
+	}
+	if r.rb.SafeAfter > 0 {
+		n := len(r.rb.Policies)
+		r.t.say(Event{Stage: StageSafe, Done: n, Total: n, Note: "safe after " + seconds(r.rb.SafeAfter)})
+	}
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
+
+func (r *run) keepRecord() {
+	rb := r.rb
 	sum := Summarize(rb.Policies)
-	events := make([]event, 0, len(rb.Policies)+1)
-	for i := range rb.Policies {
-		events = append(events, event{Event: "result", At: e.Now().UTC(), Scope: s, Result: &rb.Policies[i]})
+	at := r.e.Now().UTC()
+	backup := ""
+	if len(rb.Backups) > 0 {
+		backup = rb.Backups[0]
 	}
-	e.record(rb.ID, append(events, event{Event: "ended", At: e.Now().UTC(), By: e.User, Scope: s, Reason: rb.Stopped, Backup: rb.Backup, Summary: &sum}))
-	return rb, nil
-}
-
-// writeDisabled turns a policy off on disk. The file is read once more right
-// before: what somebody changed since the plan stays changed, but for the breaker.
-func (e *Engine) writeDisabled(it *item) {
-	if now := e.disable(it.ref); now.failed != "" || !bytes.Equal(now.old, it.old) {
-		it.new, it.failed = now.new, now.failed
-		if it.failed != "" {
-			return
-		}
-		it.old = now.old
-	}
-	if !bytes.Equal(it.old, it.new) {
-		it.failed = e.writeBack(it.ref, it.new)
-	}
-	it.disabled = it.failed == ""
-}
-
-// recheck reads every file again after the nodes were asked: disabled is what the
-// disk says at the end, not what was written in the middle.
-func (e *Engine) recheck(rb *Rollback) {
-	on := map[router.Ref]string{}
-	for _, r := range e.Enabled(rb.Refs) {
-		on[r.Ref] = r.Why
-	}
-	for i := range rb.Policies {
-		p := &rb.Policies[i]
-		if why, bad := on[p.Ref()]; bad {
-			p.Disabled = false
-			if p.Result != Failed {
-				p.Result, p.Reason = Failed, why
+	r.e.recordAll(rb.ID, func(yield func(event) bool) {
+		for i := range rb.Policies {
+			if !yield(event{Event: "result", At: at, Scope: Scope{Kind: rb.Scope.Kind}, Result: &rb.Policies[i]}) {
+				return
 			}
 		}
-	}
-}
-
-// On is a policy that is not off.
-type On struct {
-	Ref router.Ref
-	Why string
-}
-
-// Enabled returns the policies among refs that are not proven off on disk: after
-// a settling time, these are what something re-enabled.
-func (e *Engine) Enabled(refs []router.Ref) []On {
-	var on []On
-	for _, r := range refs {
-		it := e.disable(r)
-		switch {
-		case it.failed != "":
-			on = append(on, On{r, it.failed})
-		case !bytes.Equal(it.old, it.new):
-			on = append(on, On{r, "something enabled it again: the file says enabled, after it was written disabled"})
-		}
-	}
-	return on
-}
-
-func (e *Engine) unpushed(items []*item, why string) []PolicyResult {
-	var rs []PolicyResult
-	for _, it := range items {
-		for _, n := range e.nodes() {
-			r := PolicyResult{Tenant: it.ref.Tenant, Policy: it.ref.Policy, Node: n, Disabled: it.disabled, Result: Written, Reason: why}
-			if it.failed != "" {
-				r.Result, r.Reason = Failed, it.failed
-			}
-			rs = append(rs, r)
-		}
-	}
-	return rs
-}
-
-func hasBreaker(path string, b []byte) bool {
-	doc, err := policy.Parse(path, b)
-	if err != nil {
-		return true
-	}
-	_, ok := doc.Breaker()
-	return ok
-}
-
-// SettleFor waits and then returns what is on again. It waits in steps, so that
-// an interrupt ends it.
-func (e *Engine) SettleFor(ctx context.Context, refs []router.Ref, d time.Duration) ([]On, error) {
-	if err := e.Sleep(ctx, d); err != nil {
-		return nil, fmt.Errorf("stopped before the second look: %w", err)
-	}
-	return e.Enabled(refs), nil
+		yield(event{Event: "ended", At: at, By: r.e.User, Scope: rb.Scope, Reason: rb.Stopped, Backup: backup, Summary: &sum})
+	})
 }

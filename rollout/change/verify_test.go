@@ -19,28 +19,29 @@ func TestDisagreement(t *testing.T) {
 		{"leaves one out", `{"enabled":true,"timeout_ms":30000}`, `loaded does not say error_rate_threshold`},
 		{"null breaker", `{"circuit_breaker":null}`, `loaded does not say enabled`},
 	} {
-		got := disagreement([]byte(c.stdout), want)
+		got := disagreement([]byte(c.stdout), false, want)
 		if c.want == "" && got != "" || !strings.Contains(got, c.want) {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
 	}
 }
 
-func TestParseCommand(t *testing.T) {
-	if _, err := ParseCommand("--reload", "curl http://r/{tenant}", false); err == nil {
-		t.Error("a placeholder inside an argument was accepted")
-	}
-	if _, err := ParseCommand("--reload", "a 'b", false); err == nil {
-		t.Error("an open quote was accepted")
-	}
-	c, err := ParseCommand("--reload", `run "a b" $HOME {tenant}`, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := c.argv; len(got) != 4 || got[1] != "a b" || got[2] != "$HOME" {
-		t.Errorf("argv = %q: quoting is honoured, nothing is expanded", got)
-	}
-	if !c.PerPolicy() || c.PerNode() {
-		t.Error("PerPolicy or PerNode is wrong")
+// A strict answer has to show the breaker; a missing enabled is the router's false.
+func TestStrictDisagreement(t *testing.T) {
+	on := writtenFields([]byte(`{"circuit_breaker":{"enabled":true}}`))
+	for _, c := range []struct {
+		name, answer string
+		want         fields
+		agrees       bool
+	}{
+		{"nothing shown, enabled wanted", `{"policy_id":"chat"}`, on, false},
+		{"not JSON, enabled wanted", `ok`, on, false},
+		{"nothing shown, off wanted", `{"policy_id":"chat"}`, breakerOff(), true},
+		{"no enabled, off wanted", `{"circuit_breaker":{"timeout_ms":1000}}`, breakerOff(), true},
+		{"on, off wanted", `{"circuit_breaker":{"enabled":true}}`, breakerOff(), false},
+	} {
+		if got := disagreement([]byte(c.answer), true, c.want); (got == "") != c.agrees {
+			t.Errorf("%s: %q", c.name, got)
+		}
 	}
 }

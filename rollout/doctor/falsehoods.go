@@ -223,17 +223,22 @@ func (p *Practice) firstOpen(q *inquest, x parser.Expr) []Problem {
 	for _, u := range p.uses(x) {
 		sees = sees || u.metric == mTransitions && u.counted && d.takes(u.vs, "from", "closed") && d.takes(u.vs, "to", "open")
 	}
-	if !sees || allZero(q.at(hFlapping, x, inFault)) {
+	if !sees || !q.ever(hFlapping, x) || q.ever(hSingle, x) {
 		return nil
-	}
-	one := q.in(q.p.index(hSingle))
-	for _, s := range one.values(x.String())[one.only] {
-		if slices.ContainsFunc(s.Floats, func(f promql.FPoint) bool { return f.F != 0 }) {
-			return nil
-		}
 	}
 	return []Problem{{Kind: FirstOpen, Text: "rate() and increase() do not see a counter that appears at 1, and that is the first open of a circuit",
 		Shows: "nothing in a history in which one circuit opens once"}}
+}
+
+// ever reports whether a query is anything but 0 at any time of a history.
+func (q *inquest) ever(history string, x parser.Expr) bool {
+	one := q.in(q.p.index(history))
+	for _, s := range one.values(x.String())[one.only] {
+		if slices.ContainsFunc(s.Floats, func(f promql.FPoint) bool { return f.F != 0 && !math.IsNaN(f.F) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // takes reports whether a selector takes in a value of a label.

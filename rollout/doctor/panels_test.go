@@ -264,3 +264,12 @@ func TestAReportIsBounded(t *testing.T) {
 		}
 	}
 }
+
+// A replacement that still shows something false is not proven.
+func TestReplacementsThatAreNotEnough(t *testing.T) {
+	p := practice(t, PracticeOptions{})
+	f := judged(t, p, `sum(irate(`+mTransitions+`{state="open"}[5m]))`, nil)
+	if f.Verdict != criteria.Fail || !strings.Contains(f.Replacement, `to="open"`) || f.Proven {
+		t.Errorf("%s: %s, proven %v: %s", f.Verdict, f.Summary, f.Proven, f.Replacement)
+	}
+}

@@ -159,3 +159,67 @@ func TestBaselineDropsAnOutage(t *testing.T) {
 		t.Fatalf("baseline %+v", b)
 	}
 }
+
+// totals builds a circuit from transition counts a minute.
+func totals(ps ...evidence.Transition) (*evidence.Circuit, time.Time) {
+	start := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	c := &evidence.Circuit{Tenant: "t-acme", Provider: "openai"}
+	for i, p := range ps {
+		p.T = start.Add(time.Duration(i) * time.Minute).UnixMilli()
+		c.Transitions = append(c.Transitions, p)
+	}
+	return c, start
+}
+
+// A reset by remote call emits no transition: it shows by the open after it, or is
+// known.
+func TestResets(t *testing.T) {
+	at := func(m int) time.Time { return time.Date(2026, 3, 1, 0, m, 0, 0, time.UTC) }
+	c, start := totals(evidence.Transition{}, evidence.Transition{CO: 1}, evidence.Transition{CO: 1}, evidence.Transition{CO: 2}, evidence.Transition{CO: 2, OH: 1, HC: 1})
+	eps := evidence.Episodes(c, start, at(9))
+	if len(eps) != 2 || !eps[0].Reset || eps[0].Closed != nil || !eps[0].Ended.To.Equal(at(3)) || eps[1].Closed == nil || eps[1].Reset {
+		t.Errorf("an open after an open: %+v", eps)
+	}
+	c, start = totals(evidence.Transition{}, evidence.Transition{CO: 1, OH: 1}, evidence.Transition{CO: 1, OH: 1}, evidence.Transition{CO: 1, OH: 1})
+	if eps := evidence.Episodes(c, start, at(9)); len(eps) != 1 || !eps[0].StillOpen || !eps[0].HalfOpen {
+		t.Errorf("half-open, nobody knows of a reset: %+v", eps)
+	}
+	c.Resets = []int64{at(2).UnixMilli() - 1}
+	if eps := evidence.Episodes(c, start, at(9)); len(eps) != 1 || !eps[0].Reset || eps[0].StillOpen || !eps[0].Ended.To.Equal(at(2)) {
+		t.Errorf("half-open, and reset: %+v", eps)
+	}
+}
+
+// Where a step holds the end of one episode and the begin of another, probes are not
+// credited to either beyond what each must have had.
+func TestSharedStepsAreNotCountedTwice(t *testing.T) {
+	at := time.Date(2026, 3, 1, 0, 9, 0, 0, time.UTC)
+	c, start := totals(evidence.Transition{}, evidence.Transition{CO: 1}, evidence.Transition{CO: 2, OH: 4, HO: 3, HC: 1}, evidence.Transition{CO: 2, OH: 5, HO: 3, HC: 2})
+	eps := evidence.Episodes(c, start, at)
+	if len(eps) != 2 || eps[0].Closed == nil || eps[1].Closed == nil {
+		t.Fatalf("%+v", eps)
+	}
+	if n := eps[0].FailedProbes + eps[1].FailedProbes; n > 3 {
+		t.Errorf("%d failed probes, 3 were counted", n)
+	}
+}
+
+// A clock that is ahead moves nothing into the shadow that may be the rollout's.
+func TestShadowAndClocks(t *testing.T) {
+	c, start := totals(evidence.Transition{}, evidence.Transition{CO: 1}, evidence.Transition{CO: 1})
+	tenant := evidence.Tenant{ID: "t-acme", Since: start.Add(3 * time.Minute)}
+	if eps := tenant.Episodes(c, start.Add(time.Hour), 0); len(eps) != 1 || !eps[0].Shadow {
+		t.Errorf("clocks agree: %+v", eps)
+	}
+	if eps := tenant.Episodes(c, start.Add(time.Hour), 5*time.Minute); len(eps) != 1 || eps[0].Shadow {
+		t.Errorf("clocks differ by five minutes: %+v", eps)
+	}
+	for _, k := range []struct {
+		s    evidence.Skew
+		want time.Duration
+	}{{evidence.Skew{Ahead: time.Hour}, 0}, {evidence.Skew{Measured: true, Ahead: 300 * time.Millisecond}, 0}, {evidence.Skew{Measured: true, Ahead: -time.Minute, Within: time.Second}, 61 * time.Second}, {evidence.Skew{Measured: true, Ahead: 24 * time.Hour}, 10 * time.Minute}} {
+		if got := k.s.Slack(); got != k.want {
+			t.Errorf("%+v: slack %s, want %s", k.s, got, k.want)
+		}
+	}
+}

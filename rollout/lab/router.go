@@ -28,7 +28,6 @@ type Policies interface {
 type Router struct {
 	policies Policies
 	nodes    []*node
-	loaded   map[router.Ref]loadedPolicy
 	slow     []Slow
 }
 
@@ -38,6 +37,10 @@ type node struct {
 	registry *breaker.Registry
 	metrics  *metrics
 	circuits map[breaker.Key]*circuit
+	// loaded are its policies, as they were at their last reload.
+	loaded map[router.Ref]loadedPolicy
+	// off is the global switch: no breaker of this node acts.
+	off bool
 	// exact feeds the breaker request by request.
 	exact bool
 	// latencyMS is the publish latency that the next failure is judged with.
@@ -63,9 +66,9 @@ type Provider struct {
 // NewRouter makes a router with the named nodes and loads every policy. exact
 // turns the shortcut for quiet stretches off.
 func NewRouter(policies Policies, nodes []string, exact bool) (*Router, error) {
-	r := &Router{policies: policies, loaded: map[router.Ref]loadedPolicy{}}
+	r := &Router{policies: policies}
 	for _, name := range nodes {
-		n := &node{name: name, exact: exact}
+		n := &node{name: name, exact: exact, loaded: map[router.Ref]loadedPolicy{}}
 		n.restart()
 		r.nodes = append(r.nodes, n)
 	}
@@ -81,7 +84,9 @@ func (r *Router) ReloadAll() error {
 	if err != nil {
 		return fmt.Errorf("the practice router cannot list its policies: %w", err)
 	}
-	clear(r.loaded)
+	for _, n := range r.nodes {
+		clear(n.loaded)
+	}
 	for _, ref := range refs {
 		if err := r.Reload(ref.Tenant, ref.Policy); err != nil {
 			return err
@@ -90,31 +95,45 @@ func (r *Router) ReloadAll() error {
 	return nil
 }
 
-// Reload makes the router read one policy from its file.
+// Reload makes every node read one policy from its file.
 func (r *Router) Reload(tenant, policyID string) error {
-	ref := router.Ref{Tenant: tenant, Policy: policyID}
+	l, err := r.read(router.Ref{Tenant: tenant, Policy: policyID})
+	if err != nil {
+		return err
+	}
+	for _, n := range r.nodes {
+		n.loaded[router.Ref{Tenant: tenant, Policy: policyID}] = l
+	}
+	return nil
+}
+
+// read reads and parses a policy as a reload does.
+func (r *Router) read(ref router.Ref) (loadedPolicy, error) {
 	if r.policies == nil {
-		return fmt.Errorf("the practice router has no policy directory")
+		return loadedPolicy{}, fmt.Errorf("the practice router has no policy directory")
 	}
 	raw, err := r.policies.Read(ref)
 	if err != nil {
-		return fmt.Errorf("the practice router cannot read %s: %w", ref, err)
+		return loadedPolicy{}, fmt.Errorf("the practice router cannot read %s: %w", ref, err)
 	}
 	doc, err := policy.Parse(ref.String(), raw)
 	if err != nil {
-		return fmt.Errorf("the practice router cannot load %s: %w", ref, err)
+		return loadedPolicy{}, fmt.Errorf("the practice router cannot load %s: %w", ref, err)
 	}
 	l := loadedPolicy{raw: slices.Clone(raw), providers: providersOf(raw)}
 	if b, ok := doc.Breaker(); ok {
 		l.enabled, l.config = b.Enabled, b.Config
 	}
-	r.loaded[ref] = l
-	return nil
+	return l, nil
 }
 
-// Loaded returns a policy as the router has it in memory: not the file.
+// Loaded returns a policy as the router's first node has it in memory: not the
+// file.
 func (r *Router) Loaded(tenant, policyID string) ([]byte, bool) {
-	l, ok := r.loaded[router.Ref{Tenant: tenant, Policy: policyID}]
+	if len(r.nodes) == 0 {
+		return nil, false
+	}
+	l, ok := r.nodes[0].loaded[router.Ref{Tenant: tenant, Policy: policyID}]
 	return slices.Clone(l.raw), ok
 }
 

@@ -89,7 +89,7 @@ func (s *source) request(r *Router, faults []Fault, now int64) {
 	if len(r.nodes) > 1 {
 		n = r.nodes[s.rng.IntN(len(r.nodes))]
 	}
-	l := r.loaded[router.Ref{Tenant: s.tenant.ID, Policy: s.tenant.Policy}]
+	l := n.loaded[router.Ref{Tenant: s.tenant.ID, Policy: s.tenant.Policy}]
 	providers := l.providers
 	if len(providers) == 0 {
 		providers = s.tenant.Providers
@@ -99,7 +99,7 @@ func (s *source) request(r *Router, faults []Fault, now int64) {
 		return
 	}
 	c := n.circuit(breaker.Key{Tenant: s.tenant.ID, Provider: provider})
-	if l.enabled {
+	if l.enabled && !n.off {
 		c.configure(l.config, now)
 		if !c.allow(now) {
 			if provider, ok = s.pick(providers, provider); !ok {

@@ -41,15 +41,6 @@ type Plan struct {
 	Queries     Queries
 }
 
-// Router says where policies are and how the router is made to read them.
-type Router struct {
-	Policies  string
-	Reload    string
-	Verify    string
-	Nodes     []string
-	ManagedBy string
-}
-
 // Tenant is what is known of a tenant.
 type Tenant struct {
 	Owner    string
@@ -90,20 +81,6 @@ func Load(path string) (*Plan, error) {
 	return p, nil
 }
 
-// Rollback reads environment and router only; whatever else is wrong comes back
-// as warnings. It fails only if the file cannot be read as YAML at all.
-func Rollback(path string) (*Plan, []string, error) {
-	p, problems, err := load(path)
-	if err != nil {
-		return nil, nil, err
-	}
-	var warnings []string
-	for _, x := range problems {
-		warnings = append(warnings, fmt.Sprintf("%s:%d:%d: %s", path, x.Line, x.Column, x.Message))
-	}
-	return p, warnings, nil
-}
-
 // Check reads a plan and returns all its problems.
 func Check(path string) (*Plan, []Problem, error) { return load(path) }
 
@@ -112,24 +89,32 @@ func nonEmpty(s ...string) []string {
 }
 
 func load(path string) (*Plan, []Problem, error) {
+	raw, err := read(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	return Parse(path, raw)
+}
+
+func read(path string) ([]byte, error) {
 	// A pipe or a device in a plan's place would block for ever, and a rollback
 	// never waits.
 	if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() {
-		return nil, nil, fault.New(fault.Usage, "cannot read the plan: %s is not a regular file", path)
+		return nil, fault.New(fault.Usage, "cannot read the plan: %s is not a regular file", path)
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, nil, fault.Wrap(fault.Usage, fmt.Errorf("cannot read the plan: %w", err))
+		return nil, fault.Wrap(fault.Usage, fmt.Errorf("cannot read the plan: %w", err))
 	}
 	defer func() { _ = f.Close() }() // only read
 	raw, err := io.ReadAll(io.LimitReader(f, MaxBytes+1))
 	if err != nil {
-		return nil, nil, fault.New(fault.Environment, "cannot read the plan: %w", err)
+		return nil, fault.New(fault.Environment, "cannot read the plan: %w", err)
 	}
 	if len(raw) > MaxBytes {
-		return nil, nil, fault.New(fault.Usage, "%s: larger than %d MiB: not a plan", path, MaxBytes>>20)
+		return nil, fault.New(fault.Usage, "%s: larger than %d MiB: not a plan", path, MaxBytes>>20)
 	}
-	return Parse(path, raw)
+	return raw, nil
 }
 
 // Parse reads a plan's bytes.
@@ -145,11 +130,13 @@ func Parse(path string, raw []byte) (*Plan, []Problem, error) {
 	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return nil, nil, fault.New(fault.Usage, "%s: more than one YAML document: a plan is one", path)
 	}
-	p := &Plan{Path: path, Dir: filepath.Dir(path), Tenants: map[string]Tenant{}, Phases: map[int]Phase{}, Criteria: defaultCriteria()}
+	p := &Plan{Path: path, Dir: dirOf(path), Router: newRouter(), Tenants: map[string]Tenant{}, Phases: map[int]Phase{}, Criteria: defaultCriteria()}
 	r := &reader{}
 	r.plan(doc.Content[0], p)
 	return p, r.problems, nil
 }
+
+func dirOf(path string) string { return filepath.Dir(path) }
 
 // reader walks the YAML tree. It follows no alias: a plan needs none, and a
 // document of aliases to aliases would be without end.
@@ -202,17 +189,12 @@ func (r *reader) plan(n *yaml.Node, p *Plan) {
 		"kind":        r.text(&kind),
 		"name":        r.text(&p.Name),
 		"environment": r.text(&p.Environment),
-		"router": func(n *yaml.Node) {
-			r.fields(n, "router", map[string]func(*yaml.Node){
-				"policies": r.text(&p.Router.Policies), "reload": r.text(&p.Router.Reload), "verify": r.text(&p.Router.Verify),
-				"nodes": r.list(&p.Router.Nodes), "managedBy": r.text(&p.Router.ManagedBy),
-			})
-		},
-		"prometheus": func(n *yaml.Node) { r.prometheus(n, &p.Prometheus) },
-		"tenants":    func(n *yaml.Node) { r.tenants(n, p) },
-		"phases":     func(n *yaml.Node) { r.phases(n, p) },
-		"criteria":   func(n *yaml.Node) { r.criteria(n, p) },
-		"queries":    func(n *yaml.Node) { r.queries(n, &p.Queries) },
+		"router":      func(n *yaml.Node) { r.router(n, &p.Router) },
+		"prometheus":  func(n *yaml.Node) { r.prometheus(n, &p.Prometheus) },
+		"tenants":     func(n *yaml.Node) { r.tenants(n, p) },
+		"phases":      func(n *yaml.Node) { r.phases(n, p) },
+		"criteria":    func(n *yaml.Node) { r.criteria(n, p) },
+		"queries":     func(n *yaml.Node) { r.queries(n, &p.Queries) },
 	})
 	if version != "cbops/v1" {
 		r.bad(n, "", "apiVersion is %q, this cbops reads \"cbops/v1\"", version)

@@ -22,7 +22,10 @@ type Prometheus struct {
 	Matchers     []promquery.Matcher
 	TenantHeader promquery.Header
 	Dialect      promquery.DialectConfig
-	Limits       Limits
+	// Elastic: router nodes come and go with the load, so that one that is no longer a
+	// target owes no scrapes.
+	Elastic bool
+	Limits  Limits
 }
 
 // Limits bound what is asked for and what is taken; 0 is the default.
@@ -74,7 +77,12 @@ func (r *reader) prometheus(n *yaml.Node, p *Prometheus) {
 			}
 		},
 		"dialect": func(n *yaml.Node) { r.dialect(n, &p.Dialect) },
-		"limits":  func(n *yaml.Node) { r.limits(n, &p.Limits) },
+		"elastic": func(n *yaml.Node) {
+			if n.Decode(&p.Elastic) != nil {
+				r.bad(n, "", "elastic: want true or false")
+			}
+		},
+		"limits": func(n *yaml.Node) { r.limits(n, &p.Limits) },
 	})
 	p.URLs = append(one, more...)
 }

@@ -24,7 +24,10 @@ type Issue struct {
 	Severity Severity
 	Message  string
 	Hint     string
-	off      int
+	// Range: the value has the right type and is out of the documented range. The
+	// router takes it nevertheless (ROUTER.md §1).
+	Range bool
+	off   int
 }
 
 // HasErrors reports whether an issue is an error.
@@ -288,6 +291,7 @@ func (l *linter) field(f field, v *node) {
 		l.add(Warning, v.start, "", "%s %s is above 1.0: it switches the error-rate trigger off", f.name, clip(v.str))
 	case x < f.low || x > f.hi:
 		l.add(Error, v.start, "", "%s %s is out of range, %.0f to %.0f", f.name, clip(v.str), f.low, f.hi)
+		l.issues[len(l.issues)-1].Range = len(l.issues) <= maxIssues
 	}
 }
 

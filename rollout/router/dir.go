@@ -1,12 +1,9 @@
-// Package router is how cbops reaches a router's policies. Today that is a
-// directory, <root>/<tenant>/<policy>.json (ROUTER.md §1); later kinds of target
-// are files beside this one. It lists, reads and writes whole policy files and
-// decides nothing: what to write, and whether it may be written, is rollout/change.
-//
-// Every path is resolved by os.Root, so that neither an id nor a symbolic link
-// leads out of the policy root. That is also why writing is done here and not by
-// renameio, which works on plain path names and would follow such a link.
 package router
+
+// The policy root on disk, <root>/<tenant>/<policy>.json (ROUTER.md §1). Every path
+// is resolved by os.Root, so that neither an id nor a symbolic link leads out of
+// it. That is also why writing is done here (write.go) and not by renameio, which
+// works on plain path names and would follow such a link.
 
 import (
 	"errors"
@@ -21,23 +18,6 @@ import (
 	"github.com/cbops/cbops/internal/fault"
 	"github.com/cbops/cbops/rollout/policy"
 )
-
-// Ref names a policy: the ids are those of the path, never those in the file.
-type Ref struct{ Tenant, Policy string }
-
-// String is "tenant/policy", as the command line takes it.
-func (r Ref) String() string { return r.Tenant + "/" + r.Policy }
-
-// Valid reports whether both ids can be names of files at all.
-func (r Ref) Valid() bool { return policy.ValidID(r.Tenant) && policy.ValidID(r.Policy) }
-
-// Compare orders refs by tenant, then policy.
-func (r Ref) Compare(o Ref) int {
-	if c := strings.Compare(r.Tenant, o.Tenant); c != 0 {
-		return c
-	}
-	return strings.Compare(r.Policy, o.Policy)
-}
 
 // file is the path inside the root, with slashes.
 func (r Ref) file() string { return r.Tenant + "/" + r.Policy + ext }

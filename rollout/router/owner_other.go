@@ -10,8 +10,10 @@ import (
 )
 
 // Where a rename is not atomic and owners are unlike Unix', cbops only reads.
-func (d *Dir) checkOwner(r Ref, _ *os.File, _ string, _ fs.FileInfo) error {
+func (d *Dir) checkOwner(r Ref, _ fs.FileInfo) error {
 	return fault.New(fault.Environment, "cannot write %s: on this system cbops only reads policies", d.Path(r))
 }
 
-func keepOwner(*os.File, fs.FileInfo) error { return nil }
+func (d *Dir) checkAccess(Ref, *os.File, string) error { return nil }
+
+func keepOwner(*os.File, fs.FileInfo) (fs.FileMode, error) { return 0, nil }

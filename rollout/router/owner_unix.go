@@ -14,7 +14,7 @@ import (
 )
 
 // checkOwner says why the new file could not be like the old one.
-func (d *Dir) checkOwner(r Ref, dir *os.File, base string, st fs.FileInfo) error {
+func (d *Dir) checkOwner(r Ref, st fs.FileInfo) error {
 	sys, ok := st.Sys().(*syscall.Stat_t)
 	if !ok {
 		return fault.New(fault.Environment, "cannot tell who owns %s", d.Path(r))
@@ -34,6 +34,11 @@ func (d *Dir) checkOwner(r Ref, dir *os.File, base string, st fs.FileInfo) error
 				"run cbops as the owner of the policies")
 		}
 	}
+	return nil
+}
+
+// checkAccess says why a file in an open directory could not be replaced.
+func (d *Dir) checkAccess(r Ref, dir *os.File, base string) error {
 	fd := int(dir.Fd())
 	for _, c := range []struct {
 		name string
@@ -50,18 +55,19 @@ func (d *Dir) checkOwner(r Ref, dir *os.File, base string, st fs.FileInfo) error
 	return nil
 }
 
-// keepOwner gives the new file the old one's owner and group.
-func keepOwner(f *os.File, old fs.FileInfo) error {
+// keepOwner gives the new file the old one's owner and group, and returns the mode
+// that it then has: a change of owner clears special bits.
+func keepOwner(f *os.File, old fs.FileInfo) (fs.FileMode, error) {
 	was, ok := old.Sys().(*syscall.Stat_t)
 	if !ok {
-		return fs.ErrInvalid
+		return 0, fs.ErrInvalid
 	}
 	st, err := f.Stat()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if is, ok := st.Sys().(*syscall.Stat_t); ok && is.Uid == was.Uid && is.Gid == was.Gid {
-		return nil
+		return st.Mode(), nil
 	}
-	return f.Chown(int(was.Uid), int(was.Gid))
+	return 0, f.Chown(int(was.Uid), int(was.Gid))
 }

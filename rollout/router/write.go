@@ -26,17 +26,29 @@ func (d *Dir) CheckWritable(r Ref) error {
 	return d.checkWritable(r, name, st)
 }
 
-func (d *Dir) checkWritable(r Ref, name string, st fs.FileInfo) error {
+// checkPlain is what a file's own properties say against replacing it.
+func (d *Dir) checkPlain(r Ref, st fs.FileInfo) error {
 	if st.Mode().Perm()&0o222 == 0 {
 		return fault.Hint(fault.New(fault.Environment, "%s is read-only (mode %04o)", d.Path(r), st.Mode().Perm()),
 			"somebody protected it on purpose: chmod u+w it if this change is meant")
+	}
+	return d.checkOwner(r, st)
+}
+
+func (d *Dir) checkWritable(r Ref, name string, st fs.FileInfo) error {
+	if err := d.checkPlain(r, st); err != nil {
+		return err
+	}
+	if strings.HasPrefix(path.Base(path.Dir(name)), "..") {
+		return fault.Hint(fault.New(fault.Environment, "%s lies in a mounted ConfigMap: what is written there is lost", d.Path(r)),
+			"change the ConfigMap: docs/routers/configmap.md")
 	}
 	dir, err := d.root.Open(path.Dir(name))
 	if err != nil {
 		return d.fail("open", path.Dir(name), err)
 	}
 	defer dir.Close() //nolint:errcheck // nothing was written
-	return d.checkOwner(r, dir, path.Base(name), st)
+	return d.checkAccess(r, dir, path.Base(name))
 }
 
 // resolve follows a link at the policy's own name to the file it means, because a
@@ -103,12 +115,8 @@ func (d *Dir) replace(name string, old fs.FileInfo, b []byte) (err error) {
 	if _, err = f.Write(b); err != nil {
 		return d.fail("write", name, err)
 	}
-	if err = keepOwner(f, old); err != nil {
-		return d.fail("keep the owner of", name, err)
-	}
-	// After the owner: changing that clears special mode bits.
-	if err = f.Chmod(old.Mode()); err != nil {
-		return d.fail("keep the mode of", name, err)
+	if err = d.keepProperties(f, name, old); err != nil {
+		return err
 	}
 	if err = f.Sync(); err != nil {
 		return d.fail("write", name, err)
@@ -120,13 +128,20 @@ func (d *Dir) replace(name string, old fs.FileInfo, b []byte) (err error) {
 		return d.fail("replace", name, err)
 	}
 	// From here on the new bytes are in place; only their durability can fail.
-	dir, derr := d.root.Open(path.Dir(name))
-	if derr != nil {
-		return d.fail("sync the directory of", name, derr)
+	return d.syncDir(path.Dir(name))
+}
+
+// keepProperties gives a new file the old one's owner and mode.
+func (d *Dir) keepProperties(f *os.File, name string, old fs.FileInfo) error {
+	mode, err := keepOwner(f, old)
+	if err != nil {
+		return d.fail("keep the owner of", name, err)
 	}
-	defer dir.Close() //nolint:errcheck // opened for reading
-	if derr := dir.Sync(); derr != nil {
-		return d.fail("sync the directory of", name, derr)
+	if mode == old.Mode() {
+		return nil
+	}
+	if err := f.Chmod(old.Mode()); err != nil {
+		return d.fail("keep the mode of", name, err)
 	}
 	return nil
 }

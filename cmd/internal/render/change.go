@@ -14,6 +14,7 @@ type Hold struct {
 	Scope  change.ScopeKind `json:"scope"`
 	Tenant string           `json:"tenant"`
 	Policy string           `json:"policy"`
+	Phase  int              `json:"phase,omitempty"`
 	Reason string           `json:"reason"`
 	By     string           `json:"by"`
 	At     string           `json:"at"`
@@ -28,11 +29,11 @@ func NewHold(h change.Hold, set bool) Hold {
 	if !h.At.IsZero() {
 		at = h.At.UTC().Format(time.RFC3339)
 	}
-	return Hold{ID: h.ID, Scope: h.Kind, Tenant: h.Tenant, Policy: h.Policy, Reason: h.Reason, By: h.By, At: at, Set: set, Unreadable: h.Unreadable}
+	return Hold{ID: h.ID, Scope: h.Kind, Tenant: h.Tenant, Policy: h.Policy, Phase: h.Phase, Reason: h.Reason, By: h.By, At: at, Set: set, Unreadable: h.Unreadable}
 }
 
 func (h Hold) scope() string {
-	return change.Scope{Kind: h.Scope, Tenant: h.Tenant, Policy: h.Policy}.String()
+	return change.Scope{Kind: h.Scope, Tenant: h.Tenant, Policy: h.Policy, Phase: h.Phase}.String()
 }
 
 func (h Hold) line() string {
@@ -46,114 +47,41 @@ func (h Hold) line() string {
 	return s
 }
 
-// Rollback is the answer of `cbops rollback`.
-type Rollback struct {
-	Meta
-	Environment string                `json:"environment"`
-	ID          string                `json:"id"`
-	Scope       change.ScopeKind      `json:"scope"`
-	Tenant      string                `json:"tenant"`
-	Policy      string                `json:"policy"`
-	DryRun      bool                  `json:"dryRun"`
-	Hold        Hold                  `json:"hold"`
-	Policies    []change.PolicyResult `json:"policies"`
-	Summary     change.Summary        `json:"summary"`
-	Changed     int                   `json:"changed"`
-	Cleared     string                `json:"cleared"`
-	Stopped     string                `json:"stopped"`
-	Backup      string                `json:"backup"`
-	Nothing     bool                  `json:"nothing"`
-	Diff        string                `json:"diff,omitempty"`
-	Commands    []string              `json:"commands"`
-	Next        []string              `json:"next"`
-	// Took is for people; a result that differs by the time it took could not be compared.
-	Took time.Duration `json:"-"`
-	// OK says that the exit code is 0.
-	OK bool `json:"-"`
-}
-
 // maxListed bounds the policies that text lists one by one; JSON has them all.
 const maxListed = 20
 
-// Page implements Document.
-func (r Rollback) Page() Page {
-	scope := change.Scope{Kind: r.Scope, Tenant: r.Tenant, Policy: r.Policy}.String()
-	p := Page{Name: "rollback", Verdict: Bad, Next: r.Next}
-	if r.DryRun {
-		p.Verdict = None
-		p.Answer = fmt.Sprintf("Would roll back %s: %d of %d %s to write. Nothing is changed.", scope, r.Changed, r.Summary.Total, noun(r.Summary.Total, "policy", "policies"))
-		p.Verbatim = r.Diff
-		if len(r.Commands) > 0 {
-			p.Verbatim += "\nwould run\n  " + strings.Join(r.Commands, "\n  ") + "\n"
-		}
-		p.Sections = []Section{problems(r.Policies)}
-		if len(p.Sections[0].Lines) > 0 {
-			p.Verbatim += "\ncannot be disabled\n  " + strings.Join(p.Sections[0].Lines, "\n  ") + "\n"
-		}
-		return p
+// problems lists what is not safe, failures first, each reason once; said is a
+// reason that stands elsewhere already.
+func problems(results []change.PolicyResult, said string) Section {
+	type group struct {
+		result change.Outcome
+		reason string
 	}
-	p.Context = "hold: " + r.Hold.line()
-	if !r.Hold.Set {
-		p.Notes = append(p.Notes, "The hold could not be written beside the policies: another machine may enable them again.")
-	}
-	if r.Nothing {
-		p.Answer = fmt.Sprintf("Nothing to roll back: no policy of %s has a circuit_breaker. The hold is set all the same.", scope)
-		p.Verdict = Good
-		if !r.OK {
-			p.Verdict = Bad
-		}
-		return p
-	}
-	n := r.Summary
-	disabled, loaded := 0, 0
-	for _, x := range r.Policies {
-		if x.Disabled {
-			disabled++
-		}
-		if x.Loaded {
-			loaded++
-		}
-	}
-	switch {
-	case n.Safe == n.Total && r.OK:
-		p.Answer, p.Verdict = fmt.Sprintf("Rolled back %s: %d of %d disabled and proven loaded.", scope, n.Safe, n.Total), Good
-	case r.OK:
-		p.Answer, p.Verdict = fmt.Sprintf("Rolled back %s on disk: %d of %d disabled; that they are loaded is accepted, not proven.", scope, disabled, n.Total), Stuck
-	case n.Failed == 0 && n.Unreachable == 0 && r.Stopped == "":
-		p.Answer, p.Verdict = fmt.Sprintf("Not proven safe: %d of %d are disabled on disk, but the router may still run the old ones.", disabled, n.Total), Stuck
-	default:
-		p.Answer = fmt.Sprintf("Not everything is safe: %d of %d failed, %d not proven loaded.", n.Failed, n.Total, n.Written+n.Unreachable)
-	}
-	p.Rows = []Row{
-		{Mark: all(disabled, n.Total), Name: "disabled", Text: fmt.Sprintf("%d/%d   %.1f s   on disk they say enabled: false", disabled, n.Total, r.Took.Seconds())},
-		{Mark: all(loaded, n.Total), Name: "loaded", Text: fmt.Sprintf("%d/%d", loaded, n.Total)},
-		{Mark: None, Name: "cleared", Text: r.Cleared},
-	}
-	if r.Stopped != "" {
-		p.Sections = append(p.Sections, Section{Mark: Bad, Title: r.Stopped})
-	}
-	if s := problems(r.Policies); len(s.Lines) > 0 {
-		p.Sections = append(p.Sections, s)
-	}
-	if r.Backup != "" {
-		p.Notes = append(p.Notes, "old policies kept in "+r.Backup)
-	}
-	return p
-}
-
-// problems lists what is not safe, failures first, each reason once.
-func problems(results []change.PolicyResult) Section {
-	var lines []string
+	names := map[group][]string{}
+	var order []group
 	for _, want := range []change.Outcome{change.Failed, change.Unreachable, change.Written} {
 		for _, r := range results {
-			if r.Result == want && r.Reason != "" {
-				name := r.Ref().String()
-				if r.Node != "" {
-					name += " on " + r.Node
-				}
-				lines = append(lines, fmt.Sprintf("%s %s: %s", name, r.Result, r.Reason))
+			if r.Result != want || r.Reason == "" || r.Reason == said {
+				continue
 			}
+			g := group{r.Result, r.Reason}
+			if names[g] == nil {
+				order = append(order, g)
+			}
+			name := r.Ref().String()
+			if r.Node != "" {
+				name += " on " + r.Node
+			}
+			names[g] = append(names[g], name)
 		}
+	}
+	var lines []string
+	for _, g := range order {
+		who := names[g]
+		if more := len(who) - 3; more > 0 {
+			who = append(who[:3:3], fmt.Sprintf("and %d more", more))
+		}
+		lines = append(lines, fmt.Sprintf("%s %s: %s", strings.Join(who, ", "), g.result, g.reason))
 	}
 	if more := len(lines) - maxListed; more > 0 {
 		lines = append(lines[:maxListed], fmt.Sprintf("and %d more: -o json lists them all", more))
@@ -184,6 +112,7 @@ type Apply struct {
 	Policy      string                `json:"policy"`
 	Path        string                `json:"path"`
 	DryRun      bool                  `json:"dryRun"`
+	VerifyOnly  bool                  `json:"verifyOnly"`
 	Changed     bool                  `json:"changed"`
 	Diff        string                `json:"diff"`
 	Warnings    []string              `json:"warnings"`
@@ -209,6 +138,10 @@ func (a Apply) Page() Page {
 		if len(a.Commands) > 0 {
 			p.Verbatim += "\nwould run\n  " + strings.Join(a.Commands, "\n  ") + "\n"
 		}
+		return p
+	}
+	if a.VerifyOnly && a.Changed {
+		p.Answer, p.Verdict, p.Verbatim = "Not deployed: "+name+" is not as the file makes it. Nothing is changed.", Bad, a.Diff
 		return p
 	}
 	n := a.Summary
@@ -254,16 +187,19 @@ type Resume struct {
 	Scope       change.ScopeKind `json:"scope"`
 	Tenant      string           `json:"tenant"`
 	Policy      string           `json:"policy"`
+	Phase       int              `json:"phase,omitempty"`
 	Reason      string           `json:"reason"`
 	DryRun      bool             `json:"dryRun"`
 	Lifted      []Hold           `json:"lifted"`
 	Remaining   []Hold           `json:"remaining"`
-	Next        []string         `json:"next"`
+	// Flags are global switches that were found off, and what became of them.
+	Flags []change.FlagResult `json:"flags"`
+	Next  []string            `json:"next"`
 }
 
 // Page implements Document.
 func (r Resume) Page() Page {
-	scope := change.Scope{Kind: r.Scope, Tenant: r.Tenant, Policy: r.Policy}.String()
+	scope := change.Scope{Kind: r.Scope, Tenant: r.Tenant, Policy: r.Policy, Phase: r.Phase}.String()
 	p := Page{Name: "resume", Verdict: Good, Next: r.Next}
 	switch {
 	case len(r.Lifted) == 0:
@@ -279,15 +215,72 @@ func (r Resume) Page() Page {
 	for _, h := range r.Remaining {
 		p.Rows = append(p.Rows, Row{Mark: Stuck, Name: "still holds", Text: h.line()})
 	}
+	for _, f := range r.Flags {
+		row := Row{Mark: Good, Name: "global switch", Text: strings.TrimSpace(f.Node + " set back; no policy is enabled by that")}
+		if f.Off {
+			row.Mark, row.Text = Stuck, strings.TrimSpace(f.Node+" "+f.Reason)
+		}
+		p.Rows = append(p.Rows, row)
+	}
 	return p
 }
 
 // Holds is the answer of `cbops rollback --list`.
 type Holds struct {
 	Meta
-	Environment string   `json:"environment"`
-	Holds       []Hold   `json:"holds"`
-	Rollbacks   []string `json:"rollbacks"`
+	Environment string     `json:"environment"`
+	Holds       []Hold     `json:"holds"`
+	Rollbacks   []Recorded `json:"rollbacks"`
+}
+
+// Recorded is a rollback that was run with this state directory.
+type Recorded struct {
+	ID      string           `json:"id"`
+	Scope   change.ScopeKind `json:"scope"`
+	Tenant  string           `json:"tenant"`
+	Policy  string           `json:"policy"`
+	Phase   int              `json:"phase,omitempty"`
+	At      string           `json:"at"`
+	By      string           `json:"by"`
+	Reason  string           `json:"reason"`
+	Ended   bool             `json:"ended"`
+	Summary change.Summary   `json:"summary"`
+	Resumed bool             `json:"resumed"`
+	Undone  bool             `json:"undone"`
+	Backup  bool             `json:"backup"`
+}
+
+// NewRecorded makes a Recorded.
+func NewRecorded(r change.Recorded) Recorded {
+	at := ""
+	if !r.At.IsZero() {
+		at = r.At.UTC().Format(time.RFC3339)
+	}
+	return Recorded{ID: r.ID, Scope: r.Kind, Tenant: r.Tenant, Policy: r.Policy, Phase: r.Phase, At: at, By: r.By, Reason: r.Reason,
+		Ended: r.Ended, Summary: r.Summary, Resumed: r.Resumed, Undone: r.Undone, Backup: r.Backup}
+}
+
+func (r Recorded) line() string {
+	if r.At == "" {
+		return "recorded, but nothing of it can be read"
+	}
+	s := change.Scope{Kind: r.Scope, Tenant: r.Tenant, Policy: r.Policy, Phase: r.Phase}.String() + ", by " + r.By + ", " + r.At
+	switch {
+	case !r.Ended:
+		s += ": did not end; run it again"
+	default:
+		s += fmt.Sprintf(": %d of %d safe", r.Summary.Safe, r.Summary.Total)
+	}
+	if r.Resumed {
+		s += ", hold lifted"
+	}
+	if r.Undone {
+		s += ", undone"
+	}
+	if r.Reason != "" {
+		s += "; " + r.Reason
+	}
+	return s
 }
 
 // Page implements Document.
@@ -295,10 +288,67 @@ func (h Holds) Page() Page {
 	p := Page{Name: "rollback", Answer: fmt.Sprintf("%d %s in force, %d %s recorded here.",
 		len(h.Holds), noun(len(h.Holds), "hold", "holds"), len(h.Rollbacks), noun(len(h.Rollbacks), "rollback", "rollbacks"))}
 	for _, x := range h.Holds {
-		p.Rows = append(p.Rows, Row{Mark: Stuck, Name: x.ID, Text: x.line()})
+		p.Rows = append(p.Rows, Row{Mark: Stuck, Name: "hold", Text: x.line() + "; id " + x.ID})
 	}
-	for _, id := range h.Rollbacks {
-		p.Rows = append(p.Rows, Row{Name: id, Text: "recorded"})
+	for _, x := range h.Rollbacks {
+		p.Rows = append(p.Rows, Row{Name: "rollback", Text: x.line() + "; id " + x.ID})
+	}
+	return p
+}
+
+// Undo is the answer of `cbops rollback undo`.
+type Undo struct {
+	Meta
+	Environment string                `json:"environment"`
+	ID          string                `json:"id"`
+	DryRun      bool                  `json:"dryRun"`
+	Enables     int                   `json:"enables"`
+	Already     int                   `json:"already"`
+	Conflicts   []string              `json:"conflicts"`
+	Policies    []change.PolicyResult `json:"policies"`
+	Summary     change.Summary        `json:"summary"`
+	Backup      string                `json:"backup"`
+	Diff        string                `json:"diff"`
+	Commands    []string              `json:"commands"`
+	Next        []string              `json:"next"`
+	OK          bool                  `json:"-"`
+}
+
+// NewUndo makes an Undo of which nothing is known yet.
+func NewUndo(id string) Undo {
+	return Undo{Meta: NewMeta("Undo"), ID: id, Conflicts: []string{}, Policies: []change.PolicyResult{}, Commands: []string{}, Next: []string{}}
+}
+
+// Page implements Document.
+func (u Undo) Page() Page {
+	p := Page{Name: "undo", Next: u.Next}
+	for _, c := range u.Conflicts {
+		p.Notes = append(p.Notes, c+" was changed since the rollback")
+	}
+	if u.DryRun {
+		p.Answer = fmt.Sprintf("Would undo %s: %d enabled again, %d as before already. Nothing is changed.", u.ID, u.Enables, u.Already)
+		p.Verbatim = u.Diff
+		if len(u.Commands) > 0 {
+			p.Verbatim += "\nwould run\n  " + strings.Join(u.Commands, "\n  ") + "\n"
+		}
+		return p
+	}
+	n := u.Summary
+	switch {
+	case n.Total == 0:
+		p.Answer, p.Verdict = fmt.Sprintf("Nothing to undo: %d policies have their old bytes already.", u.Already), Good
+	case n.Safe == n.Total:
+		p.Answer, p.Verdict = fmt.Sprintf("Undone %s: %d of %d restored and proven loaded.", u.ID, n.Safe, n.Total), Good
+	case u.OK:
+		p.Answer, p.Verdict = fmt.Sprintf("Undone %s on disk: %d restored; that they are loaded is accepted, not proven.", u.ID, n.Total), Stuck
+	default:
+		p.Answer, p.Verdict = "Not undone everywhere: "+unsafe(n)+".", Bad
+	}
+	if s := problems(u.Policies, ""); len(s.Lines) > 0 {
+		p.Sections = []Section{s}
+	}
+	if u.Backup != "" {
+		p.Notes = append(p.Notes, "the policies before this undo are kept in "+u.Backup)
 	}
 	return p
 }

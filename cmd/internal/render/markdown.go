@@ -18,8 +18,10 @@ func markdown(p Page, opt Options) string {
 	if p.Answer != "" {
 		fmt.Fprintf(&b, "**%s**\n\n", escapeMarkdown(Clean(p.Answer)))
 	}
-	if p.Context != "" {
-		fmt.Fprintf(&b, "%s\n\n", escapeMarkdown(Clean(p.Context)))
+	for _, line := range []string{p.Context, p.Aside} {
+		if line != "" {
+			fmt.Fprintf(&b, "%s\n\n", escapeMarkdown(Clean(line)))
+		}
 	}
 	if len(p.Rows) > 0 {
 		b.WriteString("| | what | finding |\n|---|---|---|\n")

@@ -36,6 +36,8 @@ type Page struct {
 	Verdict Mark
 	// Context is the line under the answer: environment, tenant, interval.
 	Context string
+	// Aside is one more line under it, of something that changes no verdict.
+	Aside string
 	// Rows are one line each: the exceptions-first table. They are also the
 	// test cases of JUnit and the checks of GitHub annotations.
 	Rows []Row
@@ -50,6 +52,8 @@ type Page struct {
 	// Verbatim, when set, is printed as it is, after control characters are
 	// removed, in place of Rows and Sections: a diff, a ticket.
 	Verbatim string
+	// Raw, when set, is all that text prints, byte for byte: a patch to be piped.
+	Raw string
 	// Markdown, when set, is the whole document in the markdown format.
 	Markdown string
 }

@@ -32,6 +32,9 @@ type printer struct {
 }
 
 func text(p Page, opt Options) string {
+	if p.Raw != "" {
+		return p.Raw
+	}
 	pr := &printer{opt: opt, width: maxWidth}
 	if opt.Width > 0 && opt.Width < maxWidth {
 		pr.width = max(opt.Width, 40)
@@ -55,6 +58,9 @@ func (p *printer) page(pg Page) {
 	}
 	if pg.Context != "" {
 		p.paragraph("", "", pg.Context, p.faint)
+	}
+	if pg.Aside != "" {
+		p.paragraph("", "", pg.Aside, plain)
 	}
 	if len(pg.Rows) > 0 {
 		p.gap(pg.Answer != "" || pg.Context != "")
@@ -243,7 +249,8 @@ func (p *printer) paint(m Mark, s string, bold bool) string {
 // toASCII replaces what a terminal without UTF-8 cannot show.
 func toASCII(s string) string {
 	s = strings.NewReplacer("·", "-", "→", "->", "±", "+/-", "×", "x", "≥", ">=", "≤", "<=",
-		"…", "...", "–", "-", "—", "-", "✓", "+", "✗", "x", "“", `"`, "”", `"`, "’", "'").Replace(s)
+		"…", "...", "–", "-", "—", "-", "✓", "+", "✗", "x", "“", `"`, "”", `"`, "’", "'",
+		"─", "-", "╴", "-", "╶", "-", "│", "|", "┤", "|", "┼", "+", "╭", "+", "╮", "+", "╰", "+", "╯", "+").Replace(s)
 	return strings.Map(func(r rune) rune {
 		if r > 126 {
 			return '?'

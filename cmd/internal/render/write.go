@@ -33,12 +33,14 @@ const (
 	Markdown Format = "markdown"
 	JUnit    Format = "junit"
 	GitHub   Format = "github"
+	// SVG is for documents with a picture (Drawing), and no other.
+	SVG Format = "svg"
 )
 
 // ParseFormat reads the argument of -o.
 func ParseFormat(s string) (Format, error) {
 	switch f := Format(s); f {
-	case Text, JSON, YAML, Markdown, JUnit, GitHub:
+	case Text, JSON, YAML, Markdown, JUnit, GitHub, SVG:
 		return f, nil
 	case "":
 		return Text, nil
@@ -84,6 +86,12 @@ func Bytes(doc Document, opt Options) ([]byte, error) {
 		return junit(doc.Page())
 	case GitHub:
 		return []byte(github(doc.Page())), nil
+	case SVG:
+		d, ok := doc.(Drawing)
+		if !ok {
+			return nil, fmt.Errorf("this result has no picture")
+		}
+		return d.SVG()
 	default:
 		return []byte(text(doc.Page(), opt)), nil
 	}

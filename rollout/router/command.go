@@ -1,4 +1,4 @@
-package change
+package router
 
 import (
 	"bytes"
@@ -6,12 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/kballard/go-shellquote"
 
 	"github.com/cbops/cbops/internal/fault"
 	"github.com/cbops/cbops/internal/proc"
-	"github.com/cbops/cbops/rollout/router"
 )
 
 // Command is a configured program with placeholders. The zero value is none.
@@ -79,7 +79,7 @@ func (c Command) has(mark string) bool {
 }
 
 // Line is the command filled in, as one would type it.
-func (c Command) Line(r router.Ref, node string) string {
+func (c Command) Line(r Ref, node string) string {
 	argv := c.fill(r, node)
 	if c.shell {
 		return argv[2]
@@ -87,7 +87,7 @@ func (c Command) Line(r router.Ref, node string) string {
 	return shellquote.Join(argv...)
 }
 
-func (c Command) fill(r router.Ref, node string) []string {
+func (c Command) fill(r Ref, node string) []string {
 	if c.shell {
 		// Ids hold nothing that a shell would see; a node's name may.
 		node = shellquote.Join(node)
@@ -102,7 +102,7 @@ func (c Command) fill(r router.Ref, node string) []string {
 
 // key tells which runs of a command are the same run: a command that does not
 // name the policy is run once for all of them.
-func (c Command) key(r router.Ref) router.Ref {
+func (c Command) key(r Ref) Ref {
 	if !c.has(tenantMark) {
 		r.Tenant = ""
 	}
@@ -112,25 +112,73 @@ func (c Command) key(r router.Ref) router.Ref {
 	return r
 }
 
-// run runs a command and says in words why it did not succeed.
-func (k Commands) run(ctx context.Context, what string, c Command, r router.Ref, node string) (stdout []byte, why string) {
-	timeout := k.Timeout
+// Programs is how the operator's own programs are run.
+type Programs struct {
+	Runner proc.Runner
+	// Dir and Env are the working directory and the environment.
+	Dir string
+	Env []string
+	// Timeout bounds each run; 0 means DefaultTimeout.
+	Timeout time.Duration
+	// MaxOutput bounds what is read of a run's answer, in bytes; 0 means
+	// proc.MaxOutput.
+	MaxOutput int
+}
+
+// DefaultTimeout bounds one run of a program.
+const DefaultTimeout = 60 * time.Second
+
+// Exit codes by which a program says that it could not reach its node: sysexits'
+// EX_UNAVAILABLE, and what ssh returns where it cannot connect.
+const (
+	exitUnavailable = 69
+	exitSSH         = 255
+)
+
+// FailedError is the error of a program that ran and said no.
+type FailedError struct {
+	What string
+	Exit int
+	Tail string
+}
+
+// Error implements error.
+func (f *FailedError) Error() string {
+	return fmt.Sprintf("%s failed (exit %d)%s", f.What, f.Exit, f.Tail)
+}
+
+// interruptedError is the error of a program that was stopped because we were.
+type interruptedError struct{ msg string }
+
+func (i *interruptedError) Error() string { return i.msg }
+
+func (i *interruptedError) Unwrap() error { return context.Canceled }
+
+// Run runs a command. What names it in errors: "reload". A program that does not
+// answer in time, or says by its exit code that it could not reach the node, is an
+// UnreachableError.
+func (p Programs) Run(ctx context.Context, what string, c Command, r Ref, node string, stdin []byte) ([]byte, error) {
+	timeout := p.Timeout
 	if timeout <= 0 {
 		timeout = DefaultTimeout
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("no answer within %s", timeout))
+	tctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("no answer within %s", timeout))
 	defer cancel()
-	res, err := k.Runner.Run(ctx, proc.Command{Argv: c.fill(r, node), Dir: k.Dir, Env: k.Env})
+	res, err := p.Runner.Run(tctx, proc.Command{Argv: c.fill(r, node), Dir: p.Dir, Env: p.Env, Stdin: stdin, MaxOutput: p.MaxOutput})
 	tail := outputTail(res)
 	switch {
-	case err != nil && errors.Is(context.Cause(ctx), context.Canceled):
-		return nil, what + " interrupted" + tail
+	case err != nil && errors.Is(ctx.Err(), context.Canceled) && errors.Is(context.Cause(ctx), context.Canceled):
+		return nil, &interruptedError{what + " interrupted" + tail}
+	case err != nil && tctx.Err() != nil:
+		return nil, unreachable("%s: %w%s", what, context.Cause(tctx), tail)
 	case err != nil:
-		return nil, what + " failed: " + err.Error() + tail
+		return nil, fmt.Errorf("%s failed: %w%s", what, err, tail)
+	case res.ExitCode == exitUnavailable || res.ExitCode == exitSSH:
+		return nil, unreachable("%s: the node cannot be reached (exit %d)%s", what, res.ExitCode, tail)
 	case res.ExitCode != 0:
-		return nil, fmt.Sprintf("%s failed (exit %d)%s", what, res.ExitCode, tail)
+		return nil, &FailedError{what, res.ExitCode, tail}
 	}
-	return res.Stdout, ""
+	return res.Stdout, nil
 }
 
 // maxTail bounds what is quoted of a program's output, in bytes.
@@ -150,9 +198,15 @@ func outputTail(res proc.Result) string {
 	if cut {
 		out = out[len(out)-maxTail:]
 	}
-	s := strings.Join(strings.Fields(strings.ToValidUTF8(string(out), "\uFFFD")), " ")
+	line := strings.Join(strings.Fields(strings.ToValidUTF8(string(out), "\uFFFD")), " ")
 	if cut {
-		s = "…" + s
+		line = "…" + line
 	}
-	return ": " + s
+	return ": " + line
+}
+
+// CommandOf makes a command of an argument vector; placeholders fill whole
+// arguments.
+func CommandOf(flag string, argv []string) (Command, error) {
+	return ParseCommand(flag, shellquote.Join(argv...), false)
 }
