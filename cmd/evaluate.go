@@ -126,7 +126,7 @@ func (a *app) evaluate(ctx context.Context, o evaluateOptions) (judgement, error
 	if err != nil {
 		return none, err
 	}
-	q, measures, err := a.request(o, tg, stated)
+	q, measures, err := a.request(o, &tg, stated)
 	if err != nil {
 		return none, err
 	}

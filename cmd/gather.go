@@ -21,7 +21,7 @@ func (a *app) gather(ctx context.Context, servers *promquery.Group, t target, re
 	err := servers.Do(ctx, func(ctx context.Context, c *promquery.Client) error {
 		a.progress("reading names")
 		from := req.At
-		hints := promquery.Hints{At: req.At}
+		hints := promquery.Hints{At: req.At, Providers: t.Providers}
 		for _, x := range req.Tenants {
 			hints.Tenants = append(hints.Tenants, x.ID)
 			if b := x.Since.Add(-req.Baseline); b.Before(from) {

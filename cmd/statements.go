@@ -1,7 +1,9 @@
 package cmd
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -70,7 +72,7 @@ func (a *app) statements(f statementFlags) (statement.Set, error) {
 
 // request puts together what is asked: the phase's settings from the plan, and what
 // people state.
-func (a *app) request(o evaluateOptions, t target, s statement.Set) (criteria.Request, []gather.MeasureQuery, error) {
+func (a *app) request(o evaluateOptions, t *target, s statement.Set) (criteria.Request, []gather.MeasureQuery, error) {
 	r := criteria.NewRequest(o.phase)
 	r.Only = o.only
 	var measures []gather.MeasureQuery
@@ -103,11 +105,10 @@ func (a *app) request(o evaluateOptions, t target, s statement.Set) (criteria.Re
 			r.Stability = append(slices.DeleteFunc(r.Stability, func(x criteria.Stability) bool { return x.Name == st.Name }), *st)
 		}
 	}
-	policies, err := a.allPolicies(t)
-	if err != nil {
+	var err error
+	if r.Policies, t.Providers, err = a.allPolicies(*t); err != nil {
 		return r, nil, err
 	}
-	r.Policies = policies
 	if bad := r.Check(); len(bad) > 0 {
 		return r, nil, fault.New(fault.Usage, "%s", bad[0])
 	}
@@ -140,18 +141,19 @@ func parseQuery(s string) (gather.MeasureQuery, *criteria.Stability, error) {
 	return gather.MeasureQuery{Name: name, Expr: expr}, nil, nil
 }
 
-// allPolicies is every policy on disk and whether its breaker is on.
-func (a *app) allPolicies(t target) ([]criteria.Policy, error) {
+// allPolicies is every policy on disk and whether its breaker is on, and the providers
+// that they name.
+func (a *app) allPolicies(t target) (out []criteria.Policy, providers []string, err error) {
 	dir, err := router.OpenDir(t.Policies)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() { _ = dir.Close() }() // only read
 	refs, err := dir.ShownAs(t.Shown).List()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	out := []criteria.Policy{}
+	out = []criteria.Policy{}
 	for _, ref := range refs {
 		p := criteria.Policy{Tenant: ref.Tenant, Policy: ref.Policy}
 		raw, err := dir.Read(ref)
@@ -160,6 +162,7 @@ func (a *app) allPolicies(t target) ([]criteria.Policy, error) {
 			if doc, err = policy.Parse(dir.Path(ref), raw); err == nil {
 				b, ok := doc.Breaker()
 				p.Enabled = ok && b.Enabled
+				providers = append(providers, providersIn(raw)...)
 			}
 		}
 		if err != nil {
@@ -167,7 +170,24 @@ func (a *app) allPolicies(t target) ([]criteria.Policy, error) {
 		}
 		out = append(out, p)
 	}
-	return out, nil
+	slices.Sort(providers)
+	return out, slices.Compact(providers), nil
+}
+
+// providersIn are the providers that a policy names, in either form; a document of
+// another shape names none.
+func providersIn(raw []byte) (names []string) {
+	var d struct {
+		Providers []struct{ Name string }
+		Weights   map[string]any
+	}
+	if json.Unmarshal(raw, &d) != nil {
+		return nil
+	}
+	for _, p := range d.Providers {
+		names = append(names, p.Name)
+	}
+	return append(names, slices.Collect(maps.Keys(d.Weights))...)
 }
 
 // since is when each tenant's running bake began: of the bakes that are said to run,

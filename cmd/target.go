@@ -39,6 +39,8 @@ type target struct {
 	StateDir        string
 	Plan            *plan.Plan
 	Warnings        []string
+	// Providers are those that the policies name, where they were read.
+	Providers []string
 }
 
 // findPlan returns the plan's path, "" if there is none. A plan that was named
