@@ -72,8 +72,51 @@ func (s *Study) ready(k int) *readiness {
 		r.doubtful = block(Inconclusive, Stuck, "the metrics contradict themselves: "+facts[0].Text,
 			"metrics that agree, see metrics-accurate; and the router's exporter and the relabelling in Prometheus", facts...)
 	}
+	if r.doubtful == nil {
+		if f := s.ended(f); f != nil {
+			r.doubtful = block(Inconclusive, Stuck, f.Text, "the series back, or the provider named as no longer used by a new bake", *f)
+		}
+	}
 	r.early = s.early(f, r, block)
 	return r
+}
+
+const (
+	// endedFor is how long a circuit's series must be away, and endedCalls how many
+	// outcomes it would have counted since, for them not to be away by chance: after a
+	// restart they come back with the next call.
+	endedFor   = 12 * time.Hour
+	endedCalls = 50
+)
+
+// ended finds a circuit whose series end while its node goes on being scraped: a
+// counter does not go away.
+func (s *Study) ended(f *tenantFacts) *Fact {
+	for _, c := range f.circuits {
+		n := len(c.c.Outcomes)
+		if n < 2 {
+			continue
+		}
+		begin, last := c.c.Outcomes[0].At(), c.c.Outcomes[n-1].At()
+		away := s.Evidence.At.Sub(last)
+		d := c.c.Delta(begin, last)
+		if away < endedFor || !s.scrapedAt(c.c.Node) || d.Outcomes()*away.Hours()/max(last.Sub(begin).Hours(), 1) < endedCalls {
+			continue
+		}
+		return &Fact{Text: fmt.Sprintf("the series of %s on %s end at %s, though the node is scraped: what happened since is not known", c.c.Provider, c.c.Node, stamp(last)),
+			Provider: c.c.Provider, Node: c.c.Node, From: &last}
+	}
+	return nil
+}
+
+// scrapedAt reports whether a node was scraped within the last hour.
+func (s *Study) scrapedAt(node string) bool {
+	for i := range s.Evidence.Nodes {
+		if n := &s.Evidence.Nodes[i]; n.Name == node && len(n.Scrapes) > 0 {
+			return s.Evidence.At.Sub(evidence.Instant(n.Scrapes[len(n.Scrapes)-1])) <= time.Hour
+		}
+	}
+	return false
 }
 
 // early: too few measured hours, or too few days with enough outcomes.

@@ -17,6 +17,7 @@ const (
 	routeOthers   = "others"
 	routeHealth   = "providerHealthy"
 	routeIncident = "incident"
+	routeAfter    = "aftershock"
 )
 
 const (
@@ -46,6 +47,7 @@ type open struct {
 	f     *circuitFacts
 	c     *evidence.Circuit
 	ep    evidence.Episode
+	i     int // the episode's index in f
 	alpha float64
 	// window is what the breaker saw when it opened; exact says whether the
 	// counters tell it (one open and no close between two scrapes).
@@ -53,8 +55,10 @@ type open struct {
 	exact  bool
 }
 
-func (s *Study) open(f *tenantFacts, c *circuitFacts, i int) open {
-	o := open{s: s, t: f.t, f: c, c: c.c, ep: c.episodes[i], alpha: s.alpha()}
+func (s *Study) open(f *tenantFacts, c *circuitFacts, i int) open { return s.openOf(f.t, c, i) }
+
+func (s *Study) openOf(t *evidence.Tenant, c *circuitFacts, i int) open {
+	o := open{s: s, t: t, f: c, c: c.c, ep: c.episodes[i], i: i, alpha: s.alpha()}
 	if d := o.c.Delta(o.ep.Opened.From, o.ep.Opened.To); d.OK && d.CO == 1 && d.HC == 0 && d.WindowRequests > 0 && !o.ep.Opened.From.IsZero() {
 		o.wr, o.wf, o.exact = d.WindowRequests, d.WindowFailures, true
 	}
@@ -62,9 +66,11 @@ func (s *Study) open(f *tenantFacts, c *circuitFacts, i int) open {
 }
 
 // proof asks the routes about an episode, once.
-func (s *Study) proof(f *tenantFacts, c *circuitFacts, i int) proof {
+func (s *Study) proof(f *tenantFacts, c *circuitFacts, i int) proof { return s.episodeProof(f.t, c, i) }
+
+func (s *Study) episodeProof(t *evidence.Tenant, c *circuitFacts, i int) proof {
 	if c.proofs[i] == nil {
-		p := s.open(f, c, i).judge()
+		p := s.openOf(t, c, i).judge()
 		c.proofs[i] = &p
 	}
 	return *c.proofs[i]
@@ -80,7 +86,7 @@ func (o open) judge() proof {
 		ask  func() (string, bool)
 	}{
 		{routeRate, o.rate}, {routeRun, o.run}, {routeTail, o.tail},
-		{routeProbes, o.probes}, {routeOthers, o.others}, {routeHealth, o.unhealthy}, {routeIncident, o.declared},
+		{routeProbes, o.probes}, {routeOthers, o.others}, {routeHealth, o.unhealthy}, {routeIncident, o.declared}, {routeAfter, o.aftershock},
 	} {
 		if reason, ok := r.ask(); ok {
 			pr.expected, pr.route, pr.reason = true, r.name, reason
@@ -238,6 +244,27 @@ func (o open) declared() (string, bool) {
 		return "", false
 	}
 	return fmt.Sprintf("an incident of %s was declared by %s at %s: %s", o.c.Provider, d.By, stamp(d.Declared), d.Reason), true
+}
+
+// aftershock: the circuit had just closed after a failure of its provider that another
+// route shows, and its window still held that failure: a close does not clear it, so
+// that one failure right after opens it again (ROUTER.md §4).
+func (o open) aftershock() (string, bool) {
+	window := time.Duration(o.t.Config.WindowSeconds) * time.Second
+	for j := o.i - 1; j >= 0; j-- {
+		before := o.f.episodes[j]
+		if before.Closed == nil || o.ep.Opened.From.Sub(before.Closed.To) > window {
+			return "", false
+		}
+		if before.Shadow {
+			continue
+		}
+		if pr := o.s.episodeProof(o.t, o.f, j); pr.expected && pr.route != routeAfter {
+			return fmt.Sprintf("opened again at most %s after it closed at %s, with the failure of then still in its window of %s",
+				round(o.ep.Opened.To.Sub(before.Closed.From)), stamp(before.Closed.To), round(window)), true
+		}
+	}
+	return "", false
 }
 
 // peers is what every other tenant saw of the provider.
