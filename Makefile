@@ -4,7 +4,7 @@ BIN     := .bin
 LDFLAGS := -s -w
 TESTARGS ?=
 
-.PHONY: help build demo test soak lint bench prometheus fleet clean
+.PHONY: help build demo test race soak lint bench bench-builds prometheus fleet clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -17,6 +17,10 @@ demo: build ## show the main job on the embedded lab: no server, no network
 
 test: prometheus ## run every test, the real Prometheus included
 	$(GO) test $(TESTARGS) ./...
+
+race: prometheus ## the tests again, the long ones left out, with the race detector
+	$(GO) test -race -short $(TESTARGS) $$($(GO) list ./... | grep -v /rollout/doctor)
+	$(GO) test -race -run 'TestExamine|TestDocumentedAlerts$$' $(TESTARGS) ./rollout/doctor
 
 soak: prometheus ## the long versions: fuzzing and repeated tests
 	$(GO) test -fuzz FuzzMerge -fuzztime 2m ./rollout/policy
@@ -43,6 +47,9 @@ $(BIN)/golangci-lint: internal/tools/go.mod
 
 bench: prometheus fleet ## ratios against named peers in the same binary
 	cd internal/bench && $(GO) run .
+
+bench-builds: fleet ## see that the benchmarks build
+	cd internal/bench && $(GO) vet ./...
 
 prometheus: $(BIN)/prometheus $(BIN)/backfill ## build the real Prometheus and promtool for the tests
 

@@ -132,6 +132,9 @@ func mutants() []mutant {
 // by the model. The first entry breaks nothing and must go through: otherwise the
 // others fail for a reason of their own.
 func TestMutantsAreCaught(t *testing.T) {
+	if testing.Short() {
+		t.Skip("fifty mutants: skipped by -short")
+	}
 	if _, err := exec.LookPath("go"); err != nil {
 		t.Skip("TestMutantsAreCaught: skipped: no go command in the path, which builds the mutants")
 	}

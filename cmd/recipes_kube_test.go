@@ -128,9 +128,10 @@ func (k *kube) store(name string, m map[string]any) {
 		data[key] = v.(string)
 	}
 	version := meta["resourceVersion"].(string)
+	late := k.late
 	for _, root := range k.nodes {
 		k.wg.Go(func() {
-			time.Sleep(k.late)
+			time.Sleep(late)
 			k.mu.Lock()
 			defer k.mu.Unlock()
 			if k.maps[name]["metadata"].(map[string]any)["resourceVersion"] == version {

@@ -13,6 +13,9 @@ import (
 // A rehearsal that did not come out as it should says which step, and exits 1:
 // here the fragment enables nothing.
 func TestRehearsalCanFail(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a whole rehearsal: skipped by -short")
+	}
 	dir := t.TempDir()
 	if err := copyTree(filepath.Join("..", "testdata", "example"), dir); err != nil {
 		t.Fatal(err)

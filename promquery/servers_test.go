@@ -222,7 +222,7 @@ func TestTriesAreBounded(t *testing.T) {
 func TestQueriesAreBounded(t *testing.T) {
 	var asked atomic.Int64
 	url := server(t, func(w http.ResponseWriter, _ *http.Request) { asked.Add(1); fmt.Fprint(w, matrix("")) })
-	c := client(t, url, func(o *promquery.Options) { o.MaxQueries = 5 })
+	c := client(t, url, func(o *promquery.Options) { o.MaxQueries, o.Concurrency = 5, 1 })
 	q := promquery.Query{Name: "x", Select: metric("x"), From: start, To: start.Add(10 * 24 * time.Hour)}
 	_, err := c.Raw(t.Context(), q, data{}.visit)
 	if err == nil || !strings.Contains(err.Error(), "asked 5 times, the most that is allowed") || promquery.IsUnavailable(err) || asked.Load() != 5 {

@@ -153,6 +153,9 @@ func TestTheGateTakesAnyConfig(t *testing.T) {
 // Every expectation of the gate can fail: for each there is a breaker, broken on
 // purpose, on which it does.
 func TestEveryExpectationOfTheGateCanFail(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the gate on every broken breaker: skipped by -short")
+	}
 	quiet := &scenario.TenantTraffic{PerMinute: 10, Providers: 3, ErrorRate: 0.001, Trough: 0.5, For: 6 * time.Hour, MaxOpensPerDay: 100}
 	params := map[string]scenario.Params{"guide": {Rate: quiet, Length: time.Minute}}
 	for name, c := range configs() {

@@ -11,6 +11,9 @@ import (
 
 // A rollback holds no policies in memory: 50 MB of them leave a heap of a few.
 func TestARollbackHoldsNoPolicies(t *testing.T) {
+	if testing.Short() {
+		t.Skip("much memory: skipped by -short")
+	}
 	big := strings.Replace(on, `"weight":100`, `"weight":100,"note":"`+strings.Repeat("n", 500_000)+`"`, 1)
 	files := map[string]string{}
 	for i := range 100 {

@@ -94,12 +94,7 @@ const maxTenants = 500
 // that it does not answer at all; whatever else is wrong is a check that fails, and
 // what cannot be found out is one that says so.
 func Examine(ctx context.Context, c *promquery.Client, req Request) (*Diagnosis, error) {
-	if req.Window <= 0 {
-		req.Window = 24 * time.Hour
-	}
-	x := &examination{c: c, req: req, out: &Diagnosis{APIVersion: "cbops/v1", Kind: "Diagnosis", At: req.At.UTC(),
-		Window: evidence.Interval{From: req.At.Add(-req.Window).UTC(), To: req.At.UTC()}, Server: c.Server(), Checks: []Check{},
-		Boards: []DashboardReport{}, Traffic: []evidence.Traffic{}, Queries: []evidence.Query{}, Next: []string{}}}
+	x := newExamination(c, req)
 	for _, step := range []struct {
 		what string
 		do   func(context.Context) error
@@ -114,6 +109,21 @@ func Examine(ctx context.Context, c *promquery.Client, req Request) (*Diagnosis,
 			return nil, fmt.Errorf("looking at %s: %w", step.what, err)
 		}
 	}
+	x.conclude()
+	return x.out, nil
+}
+
+func newExamination(c *promquery.Client, req Request) *examination {
+	if req.Window <= 0 {
+		req.Window = 24 * time.Hour
+	}
+	return &examination{c: c, req: req, out: &Diagnosis{APIVersion: "cbops/v1", Kind: "Diagnosis", At: req.At.UTC(),
+		Window: evidence.Interval{From: req.At.Add(-req.Window).UTC(), To: req.At.UTC()}, Server: c.Server(), Checks: []Check{},
+		Boards: []DashboardReport{}, Traffic: []evidence.Traffic{}, Queries: []evidence.Query{}, Next: []string{}}}
+}
+
+// conclude makes one verdict of the checks.
+func (x *examination) conclude() {
 	verdicts := []criteria.Verdict{criteria.Pass}
 	for _, k := range x.out.Checks {
 		if !k.Advisory || k.Verdict == criteria.Fail {
@@ -122,7 +132,6 @@ func Examine(ctx context.Context, c *promquery.Client, req Request) (*Diagnosis,
 	}
 	x.out.Verdict = criteria.Worst(verdicts...)
 	x.out.Next = x.next()
-	return x.out, nil
 }
 
 // add puts a check into the diagnosis.
@@ -283,10 +292,7 @@ func (x *examination) next() []string {
 // ReplacementAlerts are the documented alerts made to work in a server's dialect, each
 // proven on the histories.
 func ReplacementAlerts(ctx context.Context, c *promquery.Client, req Request) (Export, error) {
-	if req.Window <= 0 {
-		req.Window = 24 * time.Hour
-	}
-	x := &examination{c: c, req: req, out: &Diagnosis{}}
+	x := newExamination(c, req)
 	if err := x.names(ctx); err != nil {
 		return Export{}, err
 	}

@@ -235,6 +235,9 @@ func take(ts []int64, in evidence.Interval) ([]int64, bool) {
 // restarts, is reconstructed without ever claiming more than the samples allow, and
 // completely where nothing is missing.
 func TestReconstructionContainsTheTruth(t *testing.T) {
+	if testing.Short() {
+		t.Skip("many histories: skipped by -short")
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		h := drawHistory(t)
 		client, err := promquery.New(promquery.Options{URL: "http://prometheus.example", Transport: promlab.Transport(promlab.NewServer(h.store, promlab.Options{Now: func() time.Time { return h.end }}))})

@@ -3,6 +3,7 @@ package lab
 import (
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"time"
 )
 
@@ -46,9 +47,11 @@ type World struct {
 	faults  []Fault
 	store   Store
 	now     time.Time
-	scrape  time.Time
-	every   time.Duration
-	up      map[string]map[string]string
+	// clock is now for those who read it while the world moves on.
+	clock  atomic.Pointer[time.Time]
+	scrape time.Time
+	every  time.Duration
+	up     map[string]map[string]string
 }
 
 // NewWorld makes a world at its start; nothing has happened and nothing has been
@@ -65,7 +68,8 @@ func NewWorld(o Options) (*World, error) {
 	if o.ScrapeEvery <= 0 {
 		o.ScrapeEvery = ScrapeEvery
 	}
-	w := &World{router: r, faults: o.Faults, store: o.Store, now: o.Start, scrape: o.Start.Add(o.ScrapeEvery), every: o.ScrapeEvery, up: map[string]map[string]string{}}
+	w := &World{router: r, faults: o.Faults, store: o.Store, scrape: o.Start.Add(o.ScrapeEvery), every: o.ScrapeEvery, up: map[string]map[string]string{}}
+	w.setNow(o.Start)
 	for _, t := range o.Tenants {
 		w.sources = append(w.sources, newSource(t, o.Seed, o.Start.UnixMilli()))
 	}
@@ -78,8 +82,14 @@ func NewWorld(o Options) (*World, error) {
 // Router is the world's router.
 func (w *World) Router() *Router { return w.router }
 
-// Now is the virtual time.
-func (w *World) Now() time.Time { return w.now }
+// Now is the virtual time. Unlike everything else of a world it may be asked at any
+// time, as a clock may.
+func (w *World) Now() time.Time { return *w.clock.Load() }
+
+func (w *World) setNow(t time.Time) {
+	w.now = t
+	w.clock.Store(&t)
+}
 
 // AddFault makes a provider fail; a fault in the past changes nothing.
 func (w *World) AddFault(f Fault) { w.faults = append(w.faults, f) }
@@ -105,7 +115,7 @@ func (w *World) traffic(to time.Time) {
 	for _, s := range w.sources {
 		s.run(w.router, w.faults, to.UnixMilli())
 	}
-	w.now = to
+	w.setNow(to)
 }
 
 func (w *World) scrapeAll(at time.Time) error {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -100,7 +101,10 @@ func TestADamagedDocumentIsNeverUsed(t *testing.T) {
 func TestALostAnswerToAWrite(t *testing.T) {
 	stored, lost := "old", false
 	var puts int
+	var mu sync.Mutex // a handler that was aborted and the next one
 	url := serve(t, func(w http.ResponseWriter, q *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
 		etag := router.ETag(router.Digest([]byte(stored)))
 		switch {
 		case q.URL.Path == "/admin/node":
