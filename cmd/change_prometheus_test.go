@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -62,11 +63,14 @@ func writePlan(t *testing.T, root, url string) {
 func roll(t *testing.T, w *lab.World, tr http.RoundTripper, root string, args ...string) (int, string, string) {
 	t.Helper()
 	var out, errs bytes.Buffer
+	var one sync.Mutex // two who wait at once: a world goes on once at a time
 	code := Main(t.Context(), State{Now: w.Now,
 		Sleep: func(ctx context.Context, d time.Duration) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
+			one.Lock()
+			defer one.Unlock()
 			return w.Advance(w.Now().Add(d))
 		},
 		Env: func(string) (string, bool) { return "", false }, Dir: root,

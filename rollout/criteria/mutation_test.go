@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -119,35 +120,53 @@ func TestNoMutationSurvives(t *testing.T) {
 	if len(all) <= 30 {
 		t.Fatalf("only %d kinds of mutations", len(all))
 	}
+	var mu sync.Mutex
 	tried, survivors := map[string]int{}, 0
-	for _, s := range subjects(t) {
-		for round := range rounds {
-			for i, mu := range all {
-				rng := rand.New(rand.NewPCG(uint64(100*s.phase+round), uint64(i)))
-				ids := criteria.IDs(s.phase)
-				hurts := slices.DeleteFunc(slices.Clone(mu.hurts), func(id string) bool { return !slices.Contains(ids, id) })
-				if history.Raced && s.phase > 1 && i%7 != round%7 {
-					continue
-				}
-				m := newMutant(rng, s.ev, s.r)
-				if len(hurts) == 0 || !mu.spoil(m) {
-					continue
-				}
-				tried[mu.name]++
-				e := criteria.Evaluate(m.ev, m.r)
-				for _, f := range e.Criteria {
-					if slices.Contains(hurts, f.ID) && f.Verdict == criteria.Pass {
-						survivors++
-						t.Errorf("phase %d, round %d, %s (%s): %s passes: %s", s.phase, round, mu.name, m.ev.Tenants[min(m.k, len(m.ev.Tenants)-1)].ID, f.ID, f.Summary)
+	t.Run("phases", func(t *testing.T) {
+		for _, s := range subjects(t) {
+			t.Run(fmt.Sprint(s.phase), func(t *testing.T) {
+				t.Parallel()
+				for round := range rounds {
+					for i, kind := range all {
+						if history.Raced && s.phase > 1 && i%7 != round%7 {
+							continue
+						}
+						spoilt, passed := s.spoil(kind, i, round)
+						mu.Lock()
+						if spoilt {
+							tried[kind.name]++
+						}
+						survivors += len(passed)
+						mu.Unlock()
+						for _, what := range passed {
+							t.Error(what)
+						}
 					}
 				}
-			}
+			})
 		}
-	}
-	for _, mu := range all {
-		if tried[mu.name] == 0 && !history.Raced {
-			t.Errorf("%s was never tried", mu.name)
+	})
+	for _, kind := range all {
+		if tried[kind.name] == 0 && !history.Raced {
+			t.Errorf("%s was never tried", kind.name)
 		}
 	}
 	t.Logf("%d kinds, %d survivors", len(all), survivors)
+}
+
+// spoil mutates a copy of the subject in one way and returns what passes although it
+// cannot be true any more; spoilt is false where that way does not apply.
+func (s subject) spoil(kind mutation, i, round int) (spoilt bool, passed []string) {
+	ids := criteria.IDs(s.phase)
+	hurts := slices.DeleteFunc(slices.Clone(kind.hurts), func(id string) bool { return !slices.Contains(ids, id) })
+	m := newMutant(rand.New(rand.NewPCG(uint64(100*s.phase+round), uint64(i))), s.ev, s.r)
+	if len(hurts) == 0 || !kind.spoil(m) {
+		return false, nil
+	}
+	for _, f := range criteria.Evaluate(m.ev, m.r).Criteria {
+		if slices.Contains(hurts, f.ID) && f.Verdict == criteria.Pass {
+			passed = append(passed, fmt.Sprintf("phase %d, round %d, %s (%s): %s passes: %s", s.phase, round, kind.name, m.ev.Tenants[min(m.k, len(m.ev.Tenants)-1)].ID, f.ID, f.Summary))
+		}
+	}
+	return true, passed
 }

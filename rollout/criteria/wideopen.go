@@ -123,11 +123,11 @@ func (s *Study) overlaps(f *tenantFacts, used []string) []overlap {
 		usedOn[node] = appendNew(usedOn[node], c.c.Provider)
 		for i, ep := range c.episodes {
 			x := openSpan{provider: c.c.Provider, f: c, episode: i, sure: ep.Surely(s.Evidence.At), at: evidence.Interval{From: ep.Opened.From, To: ep.Until(s.Evidence.At)}}
-			if x.sure.From.Before(f.t.Since) {
-				x.sure.From = f.t.Since
-			}
-			if x.at.From.Before(f.t.Since) {
-				x.at.From = f.t.Since
+			if from, ok := s.deniesFrom(f.t, c.c, ep); !ok {
+				continue
+			} else if x.at.From.Before(from) {
+				x.at.From = from
+				x.sure.From = later(x.sure.From, from.Add(s.step()))
 			}
 			if x.at.To.After(x.at.From) {
 				byNode[node] = append(byNode[node], x)
@@ -140,6 +140,40 @@ func (s *Study) overlaps(f *tenantFacts, used []string) []overlap {
 		out = append(out, together(node, usedOn[node], byNode[node])...)
 	}
 	return out
+}
+
+// deniesFrom is when an episode can have denied its first request; ok is false where it
+// denied none. Before enabling nothing asks a circuit, so that one which tripped then
+// stays open, and its first request afterwards is a probe (ROUTER.md §3): it stood in
+// nobody's way unless the probe left it open or half-open.
+func (s *Study) deniesFrom(t *evidence.Tenant, c *evidence.Circuit, ep evidence.Episode) (time.Time, bool) {
+	timeout := time.Duration(t.Config.TimeoutMS) * time.Millisecond
+	if !ep.Opened.To.Add(timeout).Before(t.Since) {
+		return later(ep.Opened.From, t.Since), true
+	}
+	var before *evidence.Transition
+	for i := range c.Transitions {
+		switch x := &c.Transitions[i]; {
+		case !x.At().After(t.Since):
+			before = x
+		case before == nil:
+			return t.Since, true // what it was at enabling was not read
+		case x.Epoch != before.Epoch:
+			return time.Time{}, false
+		case x.OH > before.OH && x.CO-x.HC >= 0.5:
+			return later(x.At().Add(-s.step()), t.Since), true
+		case x.HC > before.HC:
+			return time.Time{}, false // its first probe closed it
+		}
+	}
+	return time.Time{}, false
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // together intersects the spans of all providers of a node: at each open, what is

@@ -116,13 +116,13 @@ func (k *checker) opens() {
 		if opened+reopened > most.Failure+0.5 {
 			k.found(b.T, "%.0f opens and only %.0f failures around them", opened+reopened, most.Failure)
 		}
-		switch {
-		case closed > 0 && most.Success < 0.5:
+		if closed <= 0 {
+			continue
+		}
+		if most.Success < 0.5 {
 			k.found(b.T, "a half-open to closed transition without a success")
-		case closed == 1:
-			if n, bad := k.closedTooSoon(i); bad {
-				k.found(b.T, "closed on at most %.0f successes: success_threshold is %d", n, k.cfg.SuccessThreshold)
-			}
+		} else if n, bad := k.closedTooSoon(i, closed); bad {
+			k.found(b.T, "closed %.0f times on at most %.0f successes: success_threshold is %d", closed, n, k.cfg.SuccessThreshold)
 		}
 	}
 }
@@ -233,21 +233,22 @@ func (k *checker) madeByAnother(i int) (wr, wf float64, bad bool) {
 	return wr, wf, asked.OK && asked.Restarts == 0 && asked.OH+asked.FailFast > 0
 }
 
-// closedTooSoon: at transition i the circuit closed, and since it was last open fewer
-// successes were counted than success_threshold asks for. One may come from before: the
-// success that makes a circuit counts until a transition uses it. It was half-open, so
-// that a request had asked it, and it has the config.
-func (k *checker) closedTooSoon(i int) (n float64, bad bool) {
+// closedTooSoon: at transition i the circuit closed, and since it was last seen not
+// half-open fewer successes were counted than success_threshold asks for, for each
+// close. One may come from before: the success that makes a circuit counts until a
+// transition uses it. It was half-open, so that a request had asked it, and it has the
+// config.
+func (k *checker) closedTooSoon(i int, closed float64) (n float64, bad bool) {
 	xs := k.c.Transitions
 	j := i - 1
-	for j > 0 && xs[j].Epoch == xs[i].Epoch && xs[j].OH == xs[i-1].OH && xs[j].HO == xs[i-1].HO {
+	for j > 0 && xs[j].Epoch == xs[i].Epoch && halfOpen(&xs[j]) {
 		j--
 	}
 	if xs[j].Epoch != xs[i].Epoch || xs[j].At().Before(k.since) {
 		return 0, false
 	}
 	_, most := k.c.Between(xs[j].At().Add(-k.interval), xs[i].At().Add(k.interval))
-	return most.Success, most.OK && most.Success < float64(k.cfg.SuccessThreshold)-1.5
+	return most.Success, most.OK && most.Success < closed*float64(k.cfg.SuccessThreshold)-1.5
 }
 
 type circuitState int
