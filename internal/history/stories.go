@@ -133,7 +133,15 @@ func outages() []Story {
 	unsaid.Name, unsaid.Planted = "a partial outage, fail_fast unknown", "the same; the four of ten calls that would have succeeded were denied, and nobody says what became of them"
 	unsaid.FailFast, unsaid.Verdict, unsaid.Want = "", inconclusive, maps.Clone(partial.Want)
 	unsaid.Want["error-rate-not-increased"] = inconclusive
-	return []Story{all, own, during, nodes, shadow, tenHours, partial, unsaid}
+
+	twice := all
+	twice.Name, twice.Planted = "scraped twice", "openai fails for everybody; the one router is scraped under two names"
+	twice.Again = func(l map[string]string) map[string]string {
+		l = maps.Clone(l)
+		l["instance"] = "10.0.0.7:9001"
+		return l
+	}
+	return []Story{all, own, during, nodes, twice, shadow, tenHours, partial, unsaid}
 }
 
 // faults are pasts in which the breaker or its metrics are at fault.

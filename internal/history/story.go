@@ -33,6 +33,9 @@ type Story struct {
 	// Relabel changes the labels under which a series is stored, or drops it: the
 	// exporter, relabelling or a recording rule at fault. nil changes nothing.
 	Relabel func(labels map[string]string) (map[string]string, bool)
+	// Again is under which labels a second scrape of the same router stores a series; nil
+	// for none.
+	Again func(labels map[string]string) map[string]string
 	// Lost reports that a scrape did not store a series.
 	Lost func(labels map[string]string, at time.Time) bool
 	// Want is the verdict of each criterion of the phase; Phase verdict is theirs.
@@ -200,6 +203,15 @@ func (s Story) Emit(to Sink) error {
 			return nil
 		}
 		add := to(stored)
+		if s.Again != nil {
+			first, second := add, to(s.Again(stored))
+			add = func(at time.Time, v float64) error {
+				if err := first(at, v); err != nil {
+					return err
+				}
+				return second(at, v)
+			}
+		}
 		if s.Lost == nil {
 			return add
 		}

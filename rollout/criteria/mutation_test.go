@@ -114,7 +114,7 @@ func level(ev *evidence.Evidence, v float64) evidence.MeasureSeries {
 func TestNoMutationSurvives(t *testing.T) {
 	rounds := 1
 	if n, err := strconv.Atoi(os.Getenv("CBOPS_SOAK")); err == nil && n > 0 {
-		rounds = 20 * n
+		rounds = 5 * n
 	}
 	all := mutations()
 	if len(all) <= 30 {

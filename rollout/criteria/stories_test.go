@@ -67,6 +67,30 @@ func TestStories(t *testing.T) {
 	}
 }
 
+// The evidence that other tests take straight from a history is judged like what a
+// gatherer reads of it: where nothing happened to the series on the way, verdict by
+// verdict.
+func TestEvidenceStraightFromAHistory(t *testing.T) {
+	told := 0
+	for _, s := range history.Stories() {
+		if s.Relabel != nil || s.Again != nil || s.Lost != nil || len(s.Extra)+len(s.Measures) > 0 || s.Phase > 2 || s.Options.Blind != nil || len(s.Judged) > 1 {
+			continue
+		}
+		told++
+		t.Run(s.Name, func(t *testing.T) {
+			t.Parallel()
+			ev, err := s.Direct()
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkStory(t, s, criteria.Evaluate(ev, s.Request()))
+		})
+	}
+	if told < 20 {
+		t.Errorf("only %d stories", told)
+	}
+}
+
 func checkStory(t *testing.T, s history.Story, e criteria.Evaluation) {
 	t.Helper()
 	t.Logf("%s", s.Planted)
