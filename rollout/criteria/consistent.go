@@ -40,6 +40,13 @@ func (s *Study) shared() []evidence.ProviderFailure {
 // open twice: fewer could not, whatever its breaker is like.
 func (s *Study) exposed(k int) []cell {
 	f := s.tenant(k)
+	if !f.haveExposed {
+		f.exposed, f.haveExposed = s.newExposed(f), true
+	}
+	return f.exposed
+}
+
+func (s *Study) newExposed(f *tenantFacts) []cell {
 	var cells []cell
 	enough := 2 * float64(max(f.t.Config.FailureThreshold, evidence.MinFailures))
 	for _, out := range s.shared() {

@@ -142,7 +142,7 @@ func (s *Study) notes() []string {
 		for i := range ev.Others {
 			if t := ev.Others[i].Tenant; !seen[t] {
 				seen[t] = true
-				if on, _ := s.Request.enabledNow(t); !on {
+				if on, _ := s.enabledNow(t); !on {
 					off++
 				}
 			}

@@ -114,6 +114,7 @@ func (s *Study) lookAgain(c Criterion, k int, tf TenantFinding) TenantFinding {
 	}
 	for i, again := range s.earlier() {
 		other := c.Judge(again, k)
+		again.forget(k)
 		if other.Verdict == Pass {
 			continue
 		}

@@ -1,8 +1,6 @@
 package criteria
 
 import (
-	"cmp"
-	"math"
 	"slices"
 	"sort"
 	"time"
@@ -30,6 +28,20 @@ type hourly struct {
 	n, f, ff    float64
 	sure, maybe float64 // failures that are the provider's: shown by controls, by peers
 	excused     float64 // fail_fasts that would have failed anyway
+	// controls are the tenants that showed sure failures; outages and peers count the
+	// providers that were shown to fail.
+	controls       []string
+	outages, peers int
+}
+
+// take counts an hour in.
+func (r *rates) take(h *hourly) hourly {
+	for _, w := range h.controls {
+		r.controls[w] = true
+	}
+	r.outages += h.outages
+	r.peers += h.peers
+	return *h
 }
 
 // slot is the hour's place in the week.
@@ -54,11 +66,10 @@ func (s *Study) newRates(k int, f *tenantFacts) *rates {
 		to := from.Add(time.Hour)
 		switch {
 		case !from.Before(enabled):
-			h := s.hourOf(k, f, r, from, to)
-			r.after = append(r.after, h)
+			r.after = append(r.after, r.take(s.hourOf(k, f, from, to)))
 			r.hoursAfter++
 		case !to.After(t.Since):
-			r.before = append(r.before, s.hourOf(k, f, r, from, to))
+			r.before = append(r.before, r.take(s.hourOf(k, f, from, to)))
 			r.hoursBefore++
 		}
 	}
@@ -66,9 +77,14 @@ func (s *Study) newRates(k int, f *tenantFacts) *rates {
 	return r
 }
 
-// hourOf counts an hour, provider by provider.
-func (s *Study) hourOf(k int, f *tenantFacts, r *rates, from, to time.Time) hourly {
-	h := hourly{from: from}
+// hourOf counts an hour, provider by provider, and remembers it.
+func (s *Study) hourOf(k int, f *tenantFacts, from, to time.Time) *hourly {
+	known := f.hours()
+	if h := known[from.Unix()]; h != nil {
+		return h
+	}
+	h := &hourly{from: from}
+	known[from.Unix()] = h
 	type sum struct{ n, f float64 }
 	var names []string
 	by := map[string]*sum{}
@@ -107,13 +123,11 @@ func (s *Study) hourOf(k int, f *tenantFacts, r *rates, from, to time.Time) hour
 		}
 		excess := max(0, min((o.share-o.normal)*x.n, x.f-s.normalOf(f, p)*x.n))
 		if sure {
-			r.outages++
+			h.outages++
 			h.sure += excess
-			for _, w := range o.witnesses {
-				r.controls[w] = true
-			}
+			h.controls = append(h.controls, o.witnesses...)
 		} else {
-			r.peers++
+			h.peers++
 			h.maybe += excess
 		}
 	}
@@ -136,173 +150,44 @@ func (s *Study) normalOf(f *tenantFacts, provider string) float64 {
 	return failed / n
 }
 
-// hourTally is what one tenant saw of a provider in an hour of the clock, and what
-// is normal for it. There are many: tenants by their index in the world.
-type hourTally struct {
-	who                    int32
-	n, failed, normal, phi float32
-}
-
-// witness is a tenant as it may speak for a provider.
-type witness struct {
-	tenant string
-	// since is when a judged tenant's breaker was enabled; zero for others, whose
-	// breaker is on if it is on now.
-	since time.Time
-	on    bool
-}
-
-// off reports whether its breaker was off until an instant.
-func (w *witness) off(until time.Time) bool {
-	return !w.on && (w.since.IsZero() || !w.since.Before(until))
-}
-
-type hourKey struct {
-	provider string
-	before   evidence.Interval
-	from     int64
-}
-
-// hour is what everybody saw of a provider in an hour of the clock.
-func (s *Study) hour(provider string, before evidence.Interval, from time.Time) []hourTally {
-	key := hourKey{provider, before, from.UnixMilli()}
-	all, ok := s.world.hours[key]
-	if ok {
-		return all
-	}
-	for _, t := range s.world.ev.Tallies(provider, before, from, from.Add(time.Hour)) {
-		if p, phi, ok := t.Normal(s.baseline); ok {
-			all = append(all, hourTally{s.witness(t.Tenant), float32(t.Outcomes), float32(t.Failed), float32(p), float32(phi)})
-		}
-	}
-	s.world.hours[key] = all
-	return all
-}
-
-// witness is a tenant's index in the world.
-func (s *Study) witness(tenant string) int32 {
-	w := s.world
-	i, ok := w.ids[tenant]
-	if ok {
-		return i
-	}
-	x := witness{tenant: tenant}
-	x.on, _ = s.Request.enabledNow(tenant)
-	for k := range w.ev.Tenants {
-		if w.ev.Tenants[k].ID == tenant {
-			x.since, x.on = w.ev.Tenants[k].Since, false
-		}
-	}
-	i = int32(len(w.who))
-	w.who = append(w.who, x)
-	w.ids[tenant] = i
-	return i
-}
-
-const (
-	// sigmas is how far above what is normal the witnesses must be for their provider
-	// to be failing (JUDGING.md, "Error rate").
-	sigmas = 5
-	// alone is the failure share that a single witness must reach.
-	alone = 0.2
-)
-
-// outage is a failure of a provider as others saw it in an hour.
-type outage struct {
-	// share of their calls failed, normal is what does on other days.
-	share, normal float64
-	witnesses     []string
-}
-
-// outage finds whether a provider failed for others in an interval: for tenants
-// whose breaker was off then (controls), or for anybody.
-func (s *Study) outage(k int, provider string, from, to time.Time, controls bool) (found outage, ok bool) {
-	t := &s.Evidence.Tenants[k]
-	self := s.witness(t.ID)
-	for at := from.Truncate(time.Hour); at.Before(to); at = at.Add(time.Hour) {
-		var all []hourTally
-		for _, h := range s.hour(provider, t.Baseline, at) {
-			if h.who != self && (!controls || s.world.who[h.who].off(to)) {
-				all = append(all, h)
-			}
-		}
-		if x, failing := s.failing(all); failing && (!ok || x.share > found.share) {
-			found, ok = x, true
-		}
-	}
-	return found, ok
-}
-
-// failing: the witnesses' failures are far beyond what is normal for them, also
-// without the quarter of them that saw most: a few broken tenants are no outage.
-func (s *Study) failing(all []hourTally) (o outage, ok bool) {
-	slices.SortStableFunc(all, func(a, b hourTally) int { return cmp.Or(cmp.Compare(b.failed, a.failed), cmp.Compare(a.who, b.who)) })
-	single := len(all) == 1
-	if !single && len(all) > 0 {
-		all = all[min((len(all)+3)/4, len(all)-1):]
-	}
-	var n, failed, normal, spread float64
-	for _, h := range all {
-		n += float64(h.n)
-		failed += float64(h.failed)
-		normal += float64(h.n * h.normal)
-		spread += float64(h.n*h.normal*(1-h.normal)) * float64(max(h.phi, 1))
-		if h.failed > 0 {
-			o.witnesses = append(o.witnesses, s.world.who[h.who].tenant)
-		}
-	}
-	if n < evidence.MinOutcomes || failed < evidence.MinFailures || failed <= normal+sigmas*math.Sqrt(spread) {
-		return o, false
-	}
-	o.share, o.normal = failed/n, normal/n
-	return o, !single || o.share >= alone
-}
-
-// chronic reports whether a single witness fails in a quarter of the hours in which
-// it was seen: then it is broken itself, and says nothing of its provider.
-func (s *Study) chronic(k int, provider string, o outage) bool {
-	if len(o.witnesses) != 1 {
-		return false
-	}
-	t := &s.Evidence.Tenants[k]
-	who := s.witness(o.witnesses[0])
-	seen, bad := 0, 0
-	for at := t.Since.Truncate(time.Hour); at.Before(s.Evidence.At); at = at.Add(time.Hour) {
-		for _, h := range s.hour(provider, t.Baseline, at) {
-			if h.who == who {
-				seen++
-				if h.failed >= alone*h.n {
-					bad++
-				}
-			}
-		}
-	}
-	return float64(bad) > brokenWitness*float64(seen)
-}
-
 // excuse finds the fail_fasts that would have failed anyway: those within expected
 // episodes, scrape by scrape at the share at which the provider failed then, for
 // others where they saw it fail, else for the tenant itself.
 func (s *Study) excuse(f *tenantFacts, r *rates) {
 	for _, c := range f.circuits {
-		for i, ep := range c.episodes {
-			from, to := ep.Opened.From, ep.Until(s.Evidence.At)
-			if ep.Shadow || from.IsZero() || !s.proof(f, c, i).expected {
-				continue
-			}
-			o := s.open(f, c, i)
-			step := s.step()
-			if n := to.Sub(from) / step; n > maxSteps {
-				step = to.Sub(from) / maxSteps // a long one, of which little was read at every scrape
-			}
-			for at := from; at.Before(to); at = at.Add(step) {
-				d := c.c.Delta(at, at.Add(step))
-				if d.FailFast > 0 {
-					r.excuse(at, d.FailFast*s.failingShare(o, at, at.Add(step)))
-				}
+		if !c.haveExcused {
+			c.excused, c.haveExcused = s.excusedCalls(f, c), true
+		}
+		for _, x := range c.excused {
+			r.excuse(x.at, x.n)
+		}
+	}
+}
+
+// excusedCall are n fail_fasts around an instant.
+type excusedCall struct {
+	at time.Time
+	n  float64
+}
+
+func (s *Study) excusedCalls(f *tenantFacts, c *circuitFacts) (out []excusedCall) {
+	for i, ep := range c.episodes {
+		from, to := ep.Opened.From, ep.Until(s.Evidence.At)
+		if ep.Shadow || from.IsZero() || !s.proof(f, c, i).expected {
+			continue
+		}
+		o := s.open(f, c, i)
+		step := s.step()
+		if n := to.Sub(from) / step; n > maxSteps {
+			step = to.Sub(from) / maxSteps // a long one, of which little was read at every scrape
+		}
+		for at := from; at.Before(to); at = at.Add(step) {
+			if d := c.c.Delta(at, at.Add(step)); d.FailFast > 0 {
+				out = append(out, excusedCall{at, d.FailFast * s.failingShare(o, at, at.Add(step))})
 			}
 		}
 	}
+	return out
 }
 
 // maxSteps bounds how finely a long episode is looked at.

@@ -145,15 +145,3 @@ func (r Request) Check() []string {
 	}
 	return append(bad, r.Statements.Check()...)
 }
-
-// enabledNow reports whether any policy of a tenant is enabled on disk; known is
-// false where policies are not known.
-func (r *Request) enabledNow(tenant string) (enabled, known bool) {
-	for _, p := range r.Policies {
-		if p.Tenant == tenant {
-			known = true
-			enabled = enabled || p.Enabled || p.Problem != "" // no control where it is not known
-		}
-	}
-	return enabled, known || r.Policies != nil
-}

@@ -275,7 +275,7 @@ func (o open) peers(from, to time.Time) evidence.Share {
 // seenWithin is seen over hours, where counts need not be fine.
 func (s *Study) seenWithin(provider, except string, before evidence.Interval, from, to time.Time) evidence.Share {
 	from, to = from.Truncate(time.Hour), to.Truncate(time.Hour).Add(time.Hour)
-	return evidence.ShareOf(s.world.ev.Tallies(provider, before, from, to), except, s.baseline)
+	return evidence.ShareOf(s.world.ev.Tallies(provider, before, from, to), except, s.world.baseline)
 }
 
 // small prints a probability or a rare count without pretending to digits.

@@ -1,6 +1,7 @@
 package criteria
 
 import (
+	"slices"
 	"time"
 
 	"github.com/cbops/cbops/rollout/evidence"
@@ -33,10 +34,12 @@ type Study struct {
 type world struct {
 	ev        *evidence.Evidence
 	baselines map[baselineKey]evidence.Baseline
-	tallies   map[tallyKey][]evidence.Tally
-	hours     map[hourKey][]hourTally
+	tallies   map[tallyKey]*evidence.Crowd
+	hours     map[hoursKey]map[int64]*hourView
 	who       []witness
 	ids       map[string]int32
+	enabled   map[string]bool // tenants by whether a policy of theirs is
+	intervals []evidence.Interval
 }
 
 type baselineKey struct {
@@ -55,12 +58,22 @@ type tallyKey struct {
 const maxTallies = 4000
 
 func newWorld(ev *evidence.Evidence) *world {
-	return &world{ev: ev, baselines: map[baselineKey]evidence.Baseline{}, tallies: map[tallyKey][]evidence.Tally{}, hours: map[hourKey][]hourTally{}, ids: map[string]int32{}}
+	return &world{ev: ev, baselines: map[baselineKey]evidence.Baseline{}, tallies: map[tallyKey]*evidence.Crowd{}, hours: map[hoursKey]map[int64]*hourView{}, ids: map[string]int32{}}
 }
 
 // NewStudy makes a study of evidence.
 func NewStudy(ev *evidence.Evidence, r Request) *Study {
 	return &Study{Evidence: ev, Request: r, coverage: map[time.Time]evidence.Measured{}, facts: make([]*tenantFacts, len(ev.Tenants)), world: newWorld(ev)}
+}
+
+// interval is a number for an interval, of which there are few.
+func (w *world) interval(i evidence.Interval) int {
+	at := slices.Index(w.intervals, i)
+	if at < 0 {
+		at = len(w.intervals)
+		w.intervals = append(w.intervals, i)
+	}
+	return at
 }
 
 // tenantFacts is what follows from one tenant's timelines.
@@ -69,6 +82,12 @@ type tenantFacts struct {
 	circuits []*circuitFacts
 	ready    *readiness
 	rates    *rates
+	// hourly remembers what the tenant and the others counted in an hour, by its
+	// beginning.
+	hourly map[int64]*hourly
+	// exposed is what it did in the outages that it shared with others.
+	exposed     []cell
+	haveExposed bool
 }
 
 // circuitFacts is what follows from one circuit's timeline, its tenant's config and
@@ -91,6 +110,9 @@ type circuitFacts struct {
 	own bool
 	// hours are the outcomes of the bake's hours, by index from since.
 	hours []float64
+	// excused are the fail_fasts that would have failed anyway.
+	excused     []excusedCall
+	haveExcused bool
 }
 
 // same reports whether facts are still those of a circuit.
@@ -145,11 +167,32 @@ func (s *Study) normal(f *circuitFacts) evidence.Baseline {
 		if f.own {
 			b = evidence.BaselineOf(f.c, f.baseline)
 		} else {
-			b = s.baseline(f.c, f.baseline)
+			b = s.world.baseline(f.c, f.baseline)
 		}
 		f.base = &b
 	}
 	return *f.base
+}
+
+// alike reports whether both rest on the same counts.
+func (f *tenantFacts) alike(o *tenantFacts) bool {
+	return slices.Equal(f.circuits, o.circuits)
+}
+
+// forget drops the hours of a tenant, of which there are many and which a second look
+// needs once.
+func (s *Study) forget(k int) {
+	if k >= 0 && s.facts[k] != nil {
+		s.facts[k].hourly, s.facts[k].rates = nil, nil
+	}
+}
+
+// hours is what is remembered of the tenant's hours.
+func (f *tenantFacts) hours() map[int64]*hourly {
+	if f.hourly == nil {
+		f.hourly = map[int64]*hourly{}
+	}
+	return f.hourly
 }
 
 func (f *tenantFacts) find(c *evidence.Circuit, t *evidence.Tenant) *circuitFacts {
@@ -162,12 +205,12 @@ func (f *tenantFacts) find(c *evidence.Circuit, t *evidence.Tenant) *circuitFact
 }
 
 // baseline remembers baselines: those of others are asked for again and again.
-func (s *Study) baseline(c *evidence.Circuit, before evidence.Interval) evidence.Baseline {
+func (w *world) baseline(c *evidence.Circuit, before evidence.Interval) evidence.Baseline {
 	k := baselineKey{first(c.Outcomes), len(c.Outcomes), before}
-	b, ok := s.world.baselines[k]
+	b, ok := w.baselines[k]
 	if !ok {
 		b = evidence.BaselineOf(c, before)
-		s.world.baselines[k] = b
+		w.baselines[k] = b
 	}
 	return b
 }
@@ -180,10 +223,10 @@ func (s *Study) seen(provider, except string, before evidence.Interval, from, to
 		if len(s.world.tallies) >= maxTallies {
 			clear(s.world.tallies)
 		}
-		all = s.world.ev.Tallies(provider, before, from, to)
+		all = evidence.NewCrowd(s.world.ev.Tallies(provider, before, from, to), s.world.baseline)
 		s.world.tallies[k] = all
 	}
-	return evidence.ShareOf(all, except, s.baseline)
+	return all.Without(except)
 }
 
 // covered remembers coverage, which many tenants share.
@@ -252,27 +295,34 @@ func (s *Study) broken(k int, ce Counterexample) *Study {
 		return b
 	}
 	alike := ev.Dialect.Kind == s.Evidence.Dialect.Kind && sameList(ev.Nodes, s.Evidence.Nodes) && sameList(ev.Gaps, s.Evidence.Gaps)
+	facts := make([]*tenantFacts, len(ev.Tenants))
 	for i := range ev.Tenants {
 		switch {
 		case i == k:
-			b.facts[i] = b.newTenant(i, s.tenant(i))
+			facts[i] = b.newTenant(i, s.tenant(i))
 		case sameTenant(&ev.Tenants[i], &s.Evidence.Tenants[i]):
 			if alike {
-				b.facts[i] = s.facts[i]
+				facts[i] = s.facts[i]
 			}
+		case sameCounts(&ev.Tenants[i], &s.Evidence.Tenants[i]): // another config: what it saw of its providers is the same
 		default:
 			return b // somebody else's counts differ
 		}
 	}
 	// What others saw does not depend on the tenant itself: it is left out there.
-	b.world, b.outages, b.haveFails, b.healthOK = s.world, s.outages, s.haveFails, s.healthOK
+	b.facts, b.world, b.outages, b.haveFails, b.healthOK = facts, s.world, s.outages, s.haveFails, s.healthOK
+	if k >= 0 && b.facts[k].alike(s.tenant(k)) {
+		b.facts[k].hourly = s.tenant(k).hours()
+	}
 	return b
 }
 
 func sameList[T any](a, b []T) bool { return len(a) == len(b) && first(a) == first(b) }
 
-func sameTenant(a, b *evidence.Tenant) bool {
-	return a.ID == b.ID && a.Since.Equal(b.Since) && a.Config == b.Config && a.Baseline == b.Baseline && sameList(a.Circuits, b.Circuits)
+func sameTenant(a, b *evidence.Tenant) bool { return a.Config == b.Config && sameCounts(a, b) }
+
+func sameCounts(a, b *evidence.Tenant) bool {
+	return a.ID == b.ID && a.Since.Equal(b.Since) && a.Baseline == b.Baseline && sameList(a.Circuits, b.Circuits)
 }
 
 // earlier are the second looks at a pass (DESIGN.md §5): bins shifted by half of

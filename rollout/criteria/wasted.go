@@ -173,7 +173,7 @@ func (s *Study) unprotected(f *tenantFacts) (least float64, how string, fact Fac
 				if o.Provider != c.c.Provider {
 					continue
 				}
-				if on, known := s.Request.enabledNow(o.Tenant); on || !known {
+				if on, known := s.enabledNow(o.Tenant); on || !known {
 					continue
 				}
 				count(o, during)

@@ -49,7 +49,7 @@ func (s Share) Failing(alpha float64) bool {
 	if s.Outcomes < MinOutcomes || s.Failed < MinFailures || !s.spread() {
 		return false
 	}
-	return s.Failed/s.Outcomes >= 0.5 || s.Before.Outcomes > 0 && s.Before.Tail(s.Failed, s.Outcomes) < alpha
+	return s.Failed/s.Outcomes >= 0.5 || s.Before.Outcomes > 0 && s.Before.tail(s.Failed, s.Outcomes, alpha) < alpha
 }
 
 // spread: the tenants that saw less of it saw it too, as far as they were there.
@@ -127,52 +127,110 @@ func (e *Evidence) tallies(provider string, before Interval, from, to time.Time,
 // ShareOf sums tallies, all but one tenant's. baseline is BaselineOf, or what
 // remembers it.
 func ShareOf(all []Tally, except string, baseline func(*Circuit, Interval) Baseline) Share {
-	var s Share
-	var failed []Tally
-	for _, t := range all {
-		if t.Tenant == except {
-			continue
+	return NewCrowd(all, baseline).Without(except)
+}
+
+// Crowd is what all tenants saw of a provider in an interval, summed once, so that what
+// all but one saw is a difference: a thousand tenants ask that of each other.
+type Crowd struct {
+	all              []Tally // sorted by tenant
+	baseline         func(*Circuit, Interval) Baseline
+	outcomes, failed float64
+	// worst are the places in all of those with failures, most first; place is the
+	// other way round, -1 for those without. outcomesOf and failedOf sum the first of worst.
+	worst, place         []int32
+	outcomesOf, failedOf []float64
+	// usual is the everyday behaviour of each, weighted by what was seen of it.
+	usual []weighted
+	sum   weighted
+}
+
+type weighted struct{ pUp, rho, p, outcomes, weight float64 }
+
+// NewCrowd sums tallies, which are sorted by tenant.
+func NewCrowd(all []Tally, baseline func(*Circuit, Interval) Baseline) *Crowd {
+	c := &Crowd{all: all, baseline: baseline, place: make([]int32, len(all))}
+	for i := range all {
+		c.outcomes += all[i].Outcomes
+		c.failed += all[i].Failed
+		c.place[i] = -1
+		if all[i].Failed > 0 {
+			c.worst = append(c.worst, int32(i))
 		}
-		s.Tenants++
-		s.Outcomes += t.Outcomes
-		s.Failed += t.Failed
-		if t.Failed > 0 {
-			s.FailingTenants++
-			failed = append(failed, t)
+	}
+	slices.SortStableFunc(c.worst, func(a, b int32) int { return cmp.Compare(all[b].Failed, all[a].Failed) })
+	c.outcomesOf, c.failedOf = make([]float64, len(c.worst)+1), make([]float64, len(c.worst)+1)
+	for i, k := range c.worst {
+		c.place[k] = int32(i)
+		c.outcomesOf[i+1], c.failedOf[i+1] = c.outcomesOf[i]+all[k].Outcomes, c.failedOf[i]+all[k].Failed
+	}
+	return c
+}
+
+// Without is what all but one tenant saw; all of them with "".
+func (c *Crowd) Without(except string) Share {
+	self, found := slices.BinarySearchFunc(c.all, except, func(t Tally, id string) int { return cmp.Compare(t.Tenant, id) })
+	s := Share{Tenants: len(c.all), FailingTenants: len(c.worst), Outcomes: c.outcomes, Failed: c.failed}
+	place := -1
+	if found {
+		s.Tenants--
+		s.Outcomes -= c.all[self].Outcomes
+		s.Failed -= c.all[self].Failed
+		if place = int(c.place[self]); place >= 0 {
+			s.FailingTenants--
 		}
 	}
 	s.RestOutcomes, s.RestFailed = s.Outcomes, s.Failed
 	if s.Tenants > 1 {
-		slices.SortStableFunc(failed, func(a, b Tally) int { return cmp.Compare(b.Failed, a.Failed) })
-		for _, t := range failed[:min(len(failed), (s.Tenants+3)/4)] {
-			s.RestOutcomes -= t.Outcomes
-			s.RestFailed -= t.Failed
+		most := min(s.FailingTenants, (s.Tenants+3)/4)
+		if place >= 0 && place < most { // it is among them: one more, and without it
+			s.RestOutcomes -= c.outcomesOf[most+1] - c.all[self].Outcomes
+			s.RestFailed -= c.failedOf[most+1] - c.all[self].Failed
+		} else {
+			s.RestOutcomes -= c.outcomesOf[most]
+			s.RestFailed -= c.failedOf[most]
 		}
 	}
 	if s.Outcomes < MinOutcomes || s.Failed < MinFailures || s.Failed/s.Outcomes >= 0.5 || !s.spread() {
 		return s
 	}
-	var weight float64
-	for _, t := range all {
-		if t.Tenant == except {
-			continue
-		}
-		for _, x := range t.circuits {
-			b := baseline(x.c, x.before)
+	c.weigh()
+	x := c.sum
+	if found {
+		o := c.usual[self]
+		x = weighted{x.pUp - o.pUp, x.rho - o.rho, x.p - o.p, x.outcomes - o.outcomes, x.weight - o.weight}
+	}
+	if x.weight > 0.5 { // outcomes are whole numbers
+		s.Before = Baseline{PUp: x.pUp / x.weight, Rho: max(0, x.rho/x.weight), P: max(0, x.p/x.weight), Outcomes: x.outcomes}
+	}
+	return s
+}
+
+// weigh works out everybody's everyday behaviour, once.
+func (c *Crowd) weigh() {
+	if c.usual != nil {
+		return
+	}
+	c.usual = make([]weighted, len(c.all))
+	for i := range c.all {
+		w := &c.usual[i]
+		for _, x := range c.all[i].circuits {
+			b := c.baseline(x.c, x.before)
 			if b.Outcomes == 0 {
 				continue
 			}
-			s.Before.PUp += x.n * b.PUp
-			s.Before.Rho += x.n * b.Rho
-			s.Before.P += x.n * b.P
-			s.Before.Outcomes += b.Outcomes
-			weight += x.n
+			w.pUp += x.n * b.PUp
+			w.rho += x.n * b.Rho
+			w.p += x.n * b.P
+			w.outcomes += b.Outcomes
+			w.weight += x.n
 		}
+		c.sum.pUp += w.pUp
+		c.sum.rho += w.rho
+		c.sum.p += w.p
+		c.sum.outcomes += w.outcomes
+		c.sum.weight += w.weight
 	}
-	if weight > 0 {
-		s.Before.PUp, s.Before.Rho, s.Before.P = s.Before.PUp/weight, s.Before.Rho/weight, s.Before.P/weight
-	}
-	return s
 }
 
 // Normal is the everyday failure share of a tally's circuits and its over-dispersion,
