@@ -72,9 +72,13 @@ func (WideOpen) Judge(s *Study, k int) TenantFinding {
 	case b != nil:
 		b.Evidence = append(b.Evidence, tf.Evidence...)
 		return *b
-	case alone+unsure > 0:
+	case alone == 0 && unsure > 0:
 		tf.Verdict, tf.State = Inconclusive, Stuck
-		tf.Summary = fmt.Sprintf("all %s open together %s, and nobody to compare with", plural(len(used), "provider"), times(alone+unsure))
+		tf.Summary = fmt.Sprintf("all %s opened within a scrape of each other %s: whether they were open together cannot be told", plural(len(used), "provider"), times(unsure))
+		tf.Needs = "an explanation for each open (no-unexpected-opens), a shorter scrape interval, or a waiver"
+	case alone > 0:
+		tf.Verdict, tf.State = Inconclusive, Stuck
+		tf.Summary = fmt.Sprintf("all %s open together %s, and nobody to compare with", plural(len(used), "provider"), times(alone))
 		tf.Needs = "another tenant on these providers, queries.providerHealthy, or a declared incident"
 	default:
 		tf.Verdict = Pass
