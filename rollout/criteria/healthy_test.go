@@ -11,6 +11,9 @@ import (
 // A healthy fleet gets through all four phases in the guide's minimum time: twenty
 // tenants, sixty days, ordinary noise, three real outages.
 func TestHealthyFleetPassesInMinimumTime(t *testing.T) {
+	if history.Raced {
+		t.Skip("sixty days of twenty tenants: skipped with the race detector")
+	}
 	stories := history.Healthy(5)
 	w, err := history.Run(stories[0].Options)
 	if err != nil {

@@ -56,9 +56,25 @@ func gathered(t *testing.T, s history.Story) *evidence.Evidence {
 	return ev
 }
 
+// some are all stories, or with the race detector every n-th: judging is not
+// concurrent, and takes eight times as long there.
+func some(t *testing.T, n int) []history.Story {
+	t.Helper()
+	all := history.Stories()
+	if !history.Raced {
+		return all
+	}
+	var few []history.Story
+	for i := 0; i < len(all); i += n {
+		few = append(few, all[i])
+	}
+	t.Logf("with the race detector only %d of %d stories are told", len(few), len(all))
+	return few
+}
+
 // Each story has its right verdict, criterion by criterion.
 func TestStories(t *testing.T) {
-	for _, s := range history.Stories() {
+	for _, s := range some(t, 9) {
 		t.Run(s.Name, func(t *testing.T) {
 			t.Parallel()
 			e := criteria.Evaluate(gathered(t, s), s.Request())
@@ -72,7 +88,7 @@ func TestStories(t *testing.T) {
 // verdict.
 func TestEvidenceStraightFromAHistory(t *testing.T) {
 	told := 0
-	for _, s := range history.Stories() {
+	for _, s := range some(t, 7) {
 		if s.Relabel != nil || s.Again != nil || s.Lost != nil || len(s.Extra)+len(s.Measures) > 0 || s.Phase > 2 || s.Options.Blind != nil || len(s.Judged) > 1 {
 			continue
 		}
@@ -86,7 +102,7 @@ func TestEvidenceStraightFromAHistory(t *testing.T) {
 			checkStory(t, s, criteria.Evaluate(ev, s.Request()))
 		})
 	}
-	if told < 20 {
+	if told < 20 && !history.Raced {
 		t.Errorf("only %d stories", told)
 	}
 }
