@@ -29,7 +29,10 @@ type evaluateOptions struct {
 	explain   string
 }
 
-const explainAll = "all"
+const (
+	explainAll      = "all"
+	defaultBaseline = "168h"
+)
 
 func newEvaluateCmd(a *app) *cobra.Command {
 	var o evaluateOptions
@@ -85,7 +88,7 @@ func (a *app) evaluateFlags(c *cobra.Command, o *evaluateOptions) {
 	f.IntVar(&o.phase, "phase", 0, "phase `N` of the guide, 1 to 4")
 	f.StringVar(&o.since, "since", "", "when the breaker was enabled: `TIME` in RFC 3339, or a duration back from --at")
 	f.StringVar(&o.at, "at", "", "judge as of `TIME`; nothing after it is seen (default now)")
-	f.StringVar(&o.baseline, "baseline", "168h", "`DURATION` before --since that stands for before")
+	f.StringVar(&o.baseline, "baseline", defaultBaseline, "`DURATION` before --since that stands for before")
 	f.StringSliceVar(&o.only, "criteria", nil, "judge only these `IDS`, comma separated: partial, never a phase pass")
 }
 
@@ -130,6 +133,7 @@ func (a *app) evaluate(ctx context.Context, o evaluateOptions) (judgement, error
 	if err != nil {
 		return none, err
 	}
+	q.Flags = a.asked(o, since[tenants[0]], at)
 	req := gather.Request{At: at, Baseline: baseline, Measures: measures, Progress: func(s string) { a.progress("%s", s) }}
 	for _, t := range tenants {
 		if span := at.Sub(since[t]) + baseline; span > maxSpan {

@@ -26,8 +26,19 @@ type Request struct {
 	Stability []Stability `json:"stability"`
 	// Policies are all policies of all tenants as they are on disk; nil where that is
 	// not known.
-	Policies   []Policy      `json:"policies"`
+	Policies []Policy `json:"policies"`
+	// Flags are what a next command must repeat, quoted for a shell, where the question
+	// was put by flags and not by a plan.
+	Flags      Flags         `json:"flags,omitzero"`
 	Statements statement.Set `json:"statements"`
+}
+
+// Flags are the flags of a question as they were given, but for times, which are
+// absolute: what commands act on, what was judged, and as of when.
+type Flags struct {
+	Target string `json:"target,omitempty"`
+	Judge  string `json:"judge,omitempty"`
+	At     string `json:"at,omitempty"`
 }
 
 // What a fail_fast is to a customer.

@@ -74,6 +74,10 @@ func (p *printer) page(pg Page) {
 		p.gap(true)
 		p.section(s)
 	}
+	if len(pg.Stated) > 0 {
+		p.gap(true)
+		p.section(Section{Title: "stated", Lines: pg.Stated})
+	}
 	if pg.Verbatim != "" {
 		p.gap(pg.Answer != "" || len(pg.Rows) > 0)
 		p.WriteString(strings.TrimRight(CleanBlock(pg.Verbatim), "\n") + "\n")
@@ -183,6 +187,12 @@ func (p *printer) section(s Section) {
 	for _, l := range s.Lines {
 		indent := "  " + l[:len(l)-len(strings.TrimLeft(l, " "))]
 		p.paragraph(indent, indent+"  ", strings.TrimLeft(l, " "), plain)
+	}
+	for _, q := range s.Pastes {
+		p.paragraph("  "+q.Lead+": ", "    ", q.Shows, plain)
+		if q.Text != "" {
+			p.WriteString("    " + Clean(q.Text) + "\n")
+		}
 	}
 	for _, h := range s.Hints {
 		p.paragraph("  hint: ", "        ", h, plain)
