@@ -145,15 +145,17 @@ func (a *app) evaluate(ctx context.Context, o evaluateOptions) (judgement, error
 		}
 		req.Tenants = append(req.Tenants, gather.TenantRequest{ID: t, Since: since[t], Config: cfg})
 	}
+	var kept *evidence.Bundle
+	if o.frozen != "" { // read first: a server is asked for minutes
+		if kept, err = a.readBundle(o.frozen); err != nil {
+			return none, err
+		}
+	}
 	ev, err := a.gather(ctx, servers, tg, req)
 	if err != nil {
 		return none, err
 	}
-	if o.frozen != "" {
-		kept, err := a.readBundle(o.frozen)
-		if err != nil {
-			return none, err
-		}
+	if kept != nil {
 		if len(ev.Graft(kept.Evidence)) == 0 {
 			a.progress("%s has no baseline of the judged tenants that the server lacks", o.frozen)
 		}
