@@ -76,7 +76,11 @@ func markdown(p Page, opt Options) string {
 		fmt.Fprintf(&b, "%s\n\n", escapeMarkdown(Clean(n)))
 	}
 	if len(p.Next) > 0 {
-		b.WriteString("Next:\n\n" + fence(CleanBlock(strings.Join(p.Next, "\n"))))
+		next := make([]string, len(p.Next))
+		for i, n := range p.Next {
+			next[i] = Clean(n) // a command is one line, whatever is in it
+		}
+		b.WriteString("Next:\n\n" + fence(strings.Join(next, "\n")))
 	}
 	return b.String()
 }

@@ -13,7 +13,11 @@ import (
 // wider than the terminal or 80 columns, whichever is less, save what must be
 // pasted whole (commands, verbatim blocks).
 
-const maxWidth = 80
+const (
+	maxWidth = 80
+	// narrowest is the least that a column of words may have.
+	narrowest = 24
+)
 
 // symbols are the marks; the words beside them carry the meaning.
 func symbol(m Mark, ascii bool) string {
@@ -116,6 +120,9 @@ func (p *printer) rows(rows []Row) {
 		name = max(name, lipgloss.Width(label(r)))
 	}
 	name = min(name, 28)
+	if p.width < name+6+narrowest {
+		name = 0 // no room beside the names
+	}
 	for _, r := range rows {
 		l := label(r)
 		lead := "  " + p.paint(r.Mark, symbol(r.Mark, p.opt.ASCII), false) + " " + l
