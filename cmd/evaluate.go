@@ -48,7 +48,14 @@ Exit 0 passes, 1 fails, 3 is inconclusive or unmeasurable, 4 is no answer.`,
 		Example: `  cbops evaluate --phase 1 --policies policies --prometheus http://localhost:9090 \
     --tenant t-acme --since 2026-03-08T00:00:00Z
   cbops evaluate --phase 1 --tenant t-acme --since 96h -o json
-  cbops evaluate --bundle .cbops/bundles/2026-03-12T000000Z-phase1-9f3c0a51d2e7.bundle`,
+  cbops evaluate --phase 1 --bakes bakes.yaml --attest attest.yaml \
+    --incidents incidents.yaml --waivers waivers.yaml --explain=logs-useful
+  cbops evaluate --phase 3 --since 72h --fail-fast rejected --save phase3.bundle \
+    --query 'latency=avg by (tenant_id) (gateway_latency_seconds)' \
+    --query 'stability/uptime:higher=gateway_uptime'
+  cbops evaluate --phase 1 --since 72h --criteria error-rate-not-increased \
+    --frozen-baseline .cbops/bundles/2026-03-08T100000Z-phase1.bundle
+  cbops evaluate --bundle .cbops/bundles/2026-03-08T100000Z-phase1.bundle`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if b.file != "" {
