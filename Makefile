@@ -27,6 +27,7 @@ soak: prometheus ## the long versions: fuzzing and repeated tests
 	$(GO) test -fuzz FuzzParse -fuzztime 2m ./rollout/policy
 	$(GO) test -run xxx -fuzz FuzzReadBundle -fuzztime 2m -fuzzminimizetime 10x ./rollout/evidence
 	$(GO) test -fuzz FuzzRollback -fuzztime 2m ./rollout/plan
+	$(GO) test -run xxx -fuzz FuzzParseStatements -fuzztime 2m ./rollout/plan
 	$(GO) test -fuzz FuzzDecode -fuzztime 2m ./promquery
 	$(GO) test -fuzz FuzzSample -fuzztime 2m ./promquery
 	$(GO) test -fuzz FuzzParseRules -fuzztime 2m ./promquery/promlab

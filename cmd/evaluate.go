@@ -29,7 +29,10 @@ type evaluateOptions struct {
 	explain   string
 }
 
-const explainAll = "all"
+const (
+	explainAll      = "all"
+	defaultBaseline = "168h"
+)
 
 func newEvaluateCmd(a *app) *cobra.Command {
 	var o evaluateOptions
@@ -45,7 +48,14 @@ Exit 0 passes, 1 fails, 3 is inconclusive or unmeasurable, 4 is no answer.`,
 		Example: `  cbops evaluate --phase 1 --policies policies --prometheus http://localhost:9090 \
     --tenant t-acme --since 2026-03-08T00:00:00Z
   cbops evaluate --phase 1 --tenant t-acme --since 96h -o json
-  cbops evaluate --bundle .cbops/bundles/2026-03-12T000000Z-phase1-9f3c0a51d2e7.bundle`,
+  cbops evaluate --phase 1 --bakes bakes.yaml --attest attest.yaml \
+    --incidents incidents.yaml --waivers waivers.yaml --explain=logs-useful
+  cbops evaluate --phase 3 --since 72h --fail-fast rejected --save phase3.bundle \
+    --query 'latency=avg by (tenant_id) (gateway_latency_seconds)' \
+    --query 'stability/uptime:higher=gateway_uptime'
+  cbops evaluate --phase 1 --since 72h --criteria error-rate-not-increased \
+    --frozen-baseline .cbops/bundles/2026-03-08T100000Z-phase1.bundle
+  cbops evaluate --bundle .cbops/bundles/2026-03-08T100000Z-phase1.bundle`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if b.file != "" {
@@ -85,7 +95,7 @@ func (a *app) evaluateFlags(c *cobra.Command, o *evaluateOptions) {
 	f.IntVar(&o.phase, "phase", 0, "phase `N` of the guide, 1 to 4")
 	f.StringVar(&o.since, "since", "", "when the breaker was enabled: `TIME` in RFC 3339, or a duration back from --at")
 	f.StringVar(&o.at, "at", "", "judge as of `TIME`; nothing after it is seen (default now)")
-	f.StringVar(&o.baseline, "baseline", "168h", "`DURATION` before --since that stands for before")
+	f.StringVar(&o.baseline, "baseline", defaultBaseline, "`DURATION` before --since that stands for before")
 	f.StringSliceVar(&o.only, "criteria", nil, "judge only these `IDS`, comma separated: partial, never a phase pass")
 }
 
@@ -130,6 +140,7 @@ func (a *app) evaluate(ctx context.Context, o evaluateOptions) (judgement, error
 	if err != nil {
 		return none, err
 	}
+	q.Flags = a.asked(o, since[tenants[0]], at)
 	req := gather.Request{At: at, Baseline: baseline, Measures: measures, Progress: func(s string) { a.progress("%s", s) }}
 	for _, t := range tenants {
 		if span := at.Sub(since[t]) + baseline; span > maxSpan {
@@ -141,15 +152,17 @@ func (a *app) evaluate(ctx context.Context, o evaluateOptions) (judgement, error
 		}
 		req.Tenants = append(req.Tenants, gather.TenantRequest{ID: t, Since: since[t], Config: cfg})
 	}
+	var kept *evidence.Bundle
+	if o.frozen != "" { // read first: a server is asked for minutes
+		if kept, err = a.readBundle(o.frozen); err != nil {
+			return none, err
+		}
+	}
 	ev, err := a.gather(ctx, servers, tg, req)
 	if err != nil {
 		return none, err
 	}
-	if o.frozen != "" {
-		kept, err := a.readBundle(o.frozen)
-		if err != nil {
-			return none, err
-		}
+	if kept != nil {
 		if len(ev.Graft(kept.Evidence)) == 0 {
 			a.progress("%s has no baseline of the judged tenants that the server lacks", o.frozen)
 		}

@@ -44,7 +44,9 @@ func (a *app) gather(ctx context.Context, servers *promquery.Group, t target, re
 		if req.Skew.Ahead.Abs() > clockSlack {
 			a.say("the clock of %s is %s ahead of this one: --since and --at are told by this clock, the evidence by that one", c.Server(), req.Skew.Ahead)
 		}
-		ev, err = gather.Gather(ctx, c, req)
+		if ev, err = gather.Gather(ctx, c, req); err == nil {
+			ev.Dialect.Matchers = c.Matchers()
+		}
 		return err
 	})
 	if err != nil {

@@ -207,7 +207,9 @@ type Finding struct {
 	// Counterexamples lists what was tried, when it passed.
 	Counterexamples []string `json:"counterexamples"`
 	// Queries are names of the evaluation's queries that it rests on.
-	Queries []string        `json:"queries"`
+	Queries []string `json:"queries"`
+	// Lookups are queries to paste, of a finding that did not pass.
+	Lookups []Lookup        `json:"lookups"`
 	Tenants []TenantFinding `json:"tenants"`
 }
 

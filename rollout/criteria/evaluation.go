@@ -27,9 +27,10 @@ type Evaluation struct {
 	Tenants  []string          `json:"tenants"`
 	Criteria []Finding         `json:"criteria"`
 	Coverage Coverage          `json:"coverage"`
-	// Incidents, Waivers, LeftOut, Overrides and EarlierBakes are what people stated,
-	// shown whether or not it counts.
-	Incidents    []statement.Incident `json:"incidents"`
+	// Attestations to EarlierBakes are what people stated, shown whether or not it
+	// counts.
+	Attestations []AttestationState   `json:"attestations"`
+	Incidents    []IncidentState      `json:"incidents"`
 	Waivers      []WaiverState        `json:"waivers"`
 	Quiet        []statement.Quiet    `json:"quiet"`
 	Overrides    []statement.Override `json:"overrides"`
@@ -39,12 +40,6 @@ type Evaluation struct {
 	Notes   []string         `json:"notes"`
 	Queries []evidence.Query `json:"queries"`
 	Next    []string         `json:"next"`
-}
-
-// WaiverState is a waiver and whether it holds.
-type WaiverState struct {
-	statement.Waiver
-	Holds bool `json:"holds"`
 }
 
 // Coverage says how much of the bake was measured: for several tenants, of the
@@ -64,11 +59,8 @@ func Evaluate(ev *evidence.Evidence, r Request) Evaluation {
 		Partial: len(r.Only) > 0, Criteria: s.findings(),
 		Coverage: Coverage{RequiredHours: r.MinDays * 24, Gaps: []evidence.Gap{}},
 		Queries:  append([]evidence.Query{}, ev.Queries...), Tenants: []string{}, Next: []string{}, Notes: []string{},
-		Incidents: append([]statement.Incident{}, r.Statements.Incidents...), Quiet: append([]statement.Quiet{}, r.Statements.Quiet...),
+		Attestations: []AttestationState{}, Incidents: []IncidentState{}, Quiet: append([]statement.Quiet{}, r.Statements.Quiet...),
 		Overrides: append([]statement.Override{}, r.Statements.Overrides...), EarlierBakes: []statement.Bake{}, Waivers: []WaiverState{},
-	}
-	for _, w := range r.Statements.Waivers {
-		e.Waivers = append(e.Waivers, WaiverState{w, w.Holds(ev.At)})
 	}
 	e.decide()
 	for i := range ev.Tenants {
@@ -90,7 +82,12 @@ func Evaluate(ev *evidence.Evidence, r Request) Evaluation {
 		}
 	}
 	e.Notes = s.notes()
-	e.Next = next(e)
+	if e.Coverage.MeasuredHours < e.Coverage.RequiredHours {
+		e.Notes = append(e.Notes, missed(e.Coverage.Gaps)...)
+	}
+	e.Notes = append(e.Notes, s.badQueries()...)
+	s.stated(&e)
+	e.Next = next(e, r)
 	return e
 }
 
@@ -153,34 +150,4 @@ func (s *Study) notes() []string {
 		notes = append(notes, "no other tenant uses these providers: nobody to compare with")
 	}
 	return notes
-}
-
-// next is what the reader would do now, most likely first.
-func next(e Evaluation) []string {
-	cmds := []string{}
-	for _, f := range e.Criteria {
-		if f.Verdict != Fail || f.Waived != nil {
-			continue
-		}
-		for _, t := range f.Tenants {
-			if t.Verdict == Fail && t.Tenant != "" && t.Waived == nil {
-				cmds = appendNew(cmds, "cbops rollback tenant "+t.Tenant)
-			}
-		}
-	}
-	for _, f := range e.Criteria {
-		if f.Verdict == Fail && f.Waived == nil || f.Verdict == Unmeasurable && f.Counts() && !f.Broken && f.Basis != Attested {
-			cmds = appendNew(cmds, "cbops ticket draft --from "+f.ID)
-		}
-	}
-	if e.Verdict != Pass {
-		again := fmt.Sprintf("cbops evaluate --phase %d", e.Phase)
-		if e.ETA != nil {
-			again += "   # again after " + e.ETA.UTC().Format("2 Jan 15:04") + " UTC"
-		}
-		if len(cmds) == 0 {
-			cmds = append(cmds, again)
-		}
-	}
-	return cmds
 }

@@ -49,6 +49,7 @@ func (s *Study) finding(e entry) Finding {
 	}
 	s.verdict(&f)
 	f.Proven = proven && f.Verdict == Pass
+	f.Lookups = s.lookups(&f)
 	return f
 }
 
@@ -265,5 +266,3 @@ func union(a, b []string) []string {
 	}
 	return a
 }
-
-func appendNew(s []string, v string) []string { return union(s, []string{v}) }

@@ -26,8 +26,19 @@ type Request struct {
 	Stability []Stability `json:"stability"`
 	// Policies are all policies of all tenants as they are on disk; nil where that is
 	// not known.
-	Policies   []Policy      `json:"policies"`
+	Policies []Policy `json:"policies"`
+	// Flags are what a next command must repeat, quoted for a shell, where the question
+	// was put by flags and not by a plan.
+	Flags      Flags         `json:"flags,omitzero"`
 	Statements statement.Set `json:"statements"`
+}
+
+// Flags are the flags of a question as they were given, but for times, which are
+// absolute: what commands act on, what was judged, and as of when.
+type Flags struct {
+	Target string `json:"target,omitempty"`
+	Judge  string `json:"judge,omitempty"`
+	At     string `json:"at,omitempty"`
 }
 
 // What a fail_fast is to a customer.
@@ -86,12 +97,25 @@ func DefaultMargins() Margins {
 	return Margins{ErrorRate: ErrorMargin{Floor: 0.001, Relative: 0.1, Cap: 0.005, Half: 0.5}, Latency: 0.05, Consistency: 3, Containment: 0.8}
 }
 
-// DefaultStability is the margin of a stability query that names none.
-const DefaultStability = 0.05
+const (
+	// DefaultStability is the margin of a stability query that names none.
+	DefaultStability = 0.05
+	// MinOutcomesPerDay is the volume of a day that counts.
+	MinOutcomesPerDay = 100
+	// SettingMinOutcomes and SettingStability (before a query's name) are settings that
+	// an override may loosen, besides the margins.
+	SettingMinOutcomes = "minOutcomesPerDay"
+	SettingStability   = "stability."
+)
+
+// Settings lists what an override may loosen, without the stability queries.
+func Settings() []string {
+	return append((Margins{ErrorRate: ErrorMargin{1e9, 1e9, 1e9, 1e9}, Latency: 1e9, Consistency: 1e9, Containment: -1}).Loosened(), SettingMinOutcomes)
+}
 
 // NewRequest asks for a phase with the guide's settings.
 func NewRequest(phase int) Request {
-	return Request{Phase: phase, MinDays: MinDays(phase), MinOutcomesPerDay: 100, FailFast: FailFastUnknown, Margins: DefaultMargins(),
+	return Request{Phase: phase, MinDays: MinDays(phase), MinOutcomesPerDay: MinOutcomesPerDay, FailFast: FailFastUnknown, Margins: DefaultMargins(),
 		Stability: []Stability{}, Statements: statement.Set{}.Full()}
 }
 
@@ -127,8 +151,11 @@ func (r Request) Check() []string {
 			bad = append(bad, fmt.Sprintf("%s is looser than the default, and no override is recorded for it", path))
 		}
 	}
+	if r.MinOutcomesPerDay < MinOutcomesPerDay && !slices.ContainsFunc(r.Statements.Overrides, func(o statement.Override) bool { return o.Setting == SettingMinOutcomes }) {
+		bad = append(bad, fmt.Sprintf("%s is lower than %d, and no override is recorded for it", SettingMinOutcomes, MinOutcomesPerDay))
+	}
 	for _, s := range r.Stability {
-		if s.Margin > DefaultStability && !slices.ContainsFunc(r.Statements.Overrides, func(o statement.Override) bool { return o.Setting == "stability."+s.Name }) {
+		if s.Margin > DefaultStability && !slices.ContainsFunc(r.Statements.Overrides, func(o statement.Override) bool { return o.Setting == SettingStability+s.Name }) {
 			bad = append(bad, fmt.Sprintf("the margin of stability query %q is looser than %g, and no override is recorded for it", s.Name, DefaultStability))
 		}
 	}

@@ -64,6 +64,12 @@ type Dialect struct {
 	// Problems are what could not be decided, or contradicts the plan: which series
 	// are the router's is then not known.
 	Problems []string `json:"problems"`
+	// Metrics (by the router's name, without prefix) and Labels are the names in use
+	// that are not the router's; Matchers stand on every selector. With them a query
+	// can be worded that the server understands.
+	Metrics  map[string]string `json:"metrics,omitempty"`
+	Labels   map[string]string `json:"labels,omitempty"`
+	Matchers []string          `json:"matchers,omitempty"`
 }
 
 // The kinds of dialect.

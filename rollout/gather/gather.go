@@ -13,6 +13,7 @@ package gather
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -170,6 +171,12 @@ func newGatherer(src Source, req Request) *gatherer {
 // DialectOf is what evidence keeps of a dialect.
 func DialectOf(d promquery.Dialect, problems []promquery.Problem) evidence.Dialect {
 	out := evidence.Dialect{Kind: d.Kind, Renames: append([]string{}, d.Renames...), Aggregated: d.Aggregated, Problems: []string{}}
+	if len(d.Metrics) > 0 {
+		out.Metrics = maps.Clone(d.Metrics)
+	}
+	if len(d.Labels) > 0 {
+		out.Labels = maps.Clone(d.Labels)
+	}
 	for _, p := range problems {
 		text := p.Text
 		if p.Setting != "" {

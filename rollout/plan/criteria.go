@@ -29,18 +29,25 @@ type Queries struct {
 	Named []Query
 	// Stability says how the stability queries among them are held.
 	Stability []criteria.Stability
+	// loose are those with a margin above the default.
+	loose []looseQuery
+}
+
+type looseQuery struct {
+	n    *yaml.Node
+	name string
 }
 
 // Query is one of them.
 type Query struct{ Name, Expr string }
 
 func defaultCriteria() Criteria {
-	return Criteria{MinOutcomesPerDay: 100, FailFast: criteria.FailFastUnknown, Margins: criteria.DefaultMargins()}
+	return Criteria{MinOutcomesPerDay: criteria.MinOutcomesPerDay, FailFast: criteria.FailFastUnknown, Margins: criteria.DefaultMargins()}
 }
 
 func (r *reader) criteria(n *yaml.Node, p *Plan) {
 	c := &p.Criteria
-	var margins *yaml.Node
+	var margins, volume *yaml.Node
 	r.fields(n, "criteria", map[string]func(*yaml.Node){
 		"minOutcomesPerDay": func(n *yaml.Node) {
 			v, err := strconv.Atoi(n.Value)
@@ -48,7 +55,7 @@ func (r *reader) criteria(n *yaml.Node, p *Plan) {
 				r.bad(n, "", "minOutcomesPerDay: want an integer above 0")
 				return
 			}
-			c.MinOutcomesPerDay = v
+			c.MinOutcomesPerDay, volume = v, n
 		},
 		"failFast": r.oneOf(&c.FailFast, criteria.FailFastUnknown, criteria.FailFastRescued, criteria.FailFastRejected),
 		"margins": func(n *yaml.Node) {
@@ -69,10 +76,23 @@ func (r *reader) criteria(n *yaml.Node, p *Plan) {
 		"overrides": r.each(func(n *yaml.Node) { c.Stated.Overrides = append(c.Stated.Overrides, r.override(n)) }),
 	})
 	for _, path := range c.Margins.Loosened() {
-		if margins != nil && !slices.ContainsFunc(c.Stated.Overrides, func(o statement.Override) bool { return o.Setting == path }) {
-			r.bad(margins, fmt.Sprintf("criteria.overrides: [{setting: %s, by: …, reason: …}] records that it is meant", path),
-				"%s is looser than the default, and no override says why", path)
+		r.meant(margins, c, path)
+	}
+	if c.MinOutcomesPerDay < criteria.MinOutcomesPerDay {
+		r.meant(volume, c, criteria.SettingMinOutcomes)
+	}
+	for _, o := range c.Stated.Overrides {
+		if known := criteria.Settings(); !slices.Contains(known, o.Setting) && !strings.HasPrefix(o.Setting, criteria.SettingStability) {
+			r.bad(n, "one of "+strings.Join(known, ", ")+", "+criteria.SettingStability+"NAME", "an override of %q: there is no such setting", o.Setting)
 		}
+	}
+}
+
+// meant wants an override for a setting that is looser than the default.
+func (r *reader) meant(n *yaml.Node, c *Criteria, path string) {
+	if n != nil && !slices.ContainsFunc(c.Stated.Overrides, func(o statement.Override) bool { return o.Setting == path }) {
+		r.bad(n, fmt.Sprintf("criteria.overrides: [{setting: %s, by: …, reason: …}] records that it is meant", path),
+			"%s is looser than the default, and no override says why", path)
 	}
 }
 
@@ -149,6 +169,9 @@ func (r *reader) stability(n *yaml.Node, q *Queries) {
 	if slices.ContainsFunc(q.Stability, func(o criteria.Stability) bool { return o.Name == name }) {
 		r.bad(n, "", "stability: two queries are called %q", name)
 		return
+	}
+	if s.Margin > criteria.DefaultStability {
+		q.loose = append(q.loose, looseQuery{n, name})
 	}
 	q.Stability = append(q.Stability, s)
 	q.Named = append(q.Named, Query{evidence.StabilityPrefix + name, expr})

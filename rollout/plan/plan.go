@@ -18,6 +18,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/cbops/cbops/internal/fault"
+	"github.com/cbops/cbops/rollout/criteria"
 )
 
 // Name is the file a plan is looked for under.
@@ -169,7 +170,7 @@ func (r *reader) fields(n *yaml.Node, where string, known map[string]func(*yaml.
 			continue
 		}
 		hint := ""
-		best := 3
+		best := min(3, len(k.Value)) // of a short key nothing would be left
 		for name := range known {
 			if d := levenshtein.Distance(k.Value, name, nil); len(k.Value) < 64 && (d < best || d == best && hint > name) {
 				best, hint = d, name
@@ -196,6 +197,9 @@ func (r *reader) plan(n *yaml.Node, p *Plan) {
 		"criteria":    func(n *yaml.Node) { r.criteria(n, p) },
 		"queries":     func(n *yaml.Node) { r.queries(n, &p.Queries) },
 	})
+	for _, l := range p.Queries.loose {
+		r.meant(l.n, &p.Criteria, criteria.SettingStability+l.name)
+	}
 	if version != "cbops/v1" {
 		r.bad(n, "", "apiVersion is %q, this cbops reads \"cbops/v1\"", version)
 	}

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/cbops/cbops/internal/fault"
+	"github.com/cbops/cbops/rollout/criteria"
 	"github.com/cbops/cbops/rollout/statement"
 )
 
@@ -38,23 +41,37 @@ func ParseStatements(path string, raw []byte, kinds ...string) (statement.Set, e
 	}
 	var doc yaml.Node
 	dec := yaml.NewDecoder(bytes.NewReader(raw))
+	hint := shapes(kinds)
 	if err := dec.Decode(&doc); err != nil {
 		if errors.Is(err, io.EOF) {
-			return s, fault.New(fault.Usage, "%s:1:1: the file is empty", path)
+			return s, fault.Hint(fault.New(fault.Usage, "%s:1:1: the file is empty", path), hint)
 		}
-		return s, fault.New(fault.Usage, "%s: neither YAML nor JSON: %w", path, err)
+		return s, fault.Hint(notYAML(path, err), hint)
 	}
-	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return s, fault.New(fault.Usage, "%s: more than one document", path)
+	var second yaml.Node
+	if err := dec.Decode(&second); !errors.Is(err, io.EOF) {
+		if err != nil {
+			return s, fault.Hint(notYAML(path, err), hint)
+		}
+		return s, fault.Hint(fault.New(fault.Usage, "%s:%d:%d: more than one document", path, max(second.Line, 1), max(second.Column, 1)), "one document, or a file each")
 	}
 	r := &reader{}
+	// told are the statements in the order of the file, and how many of each kind there
+	// were with it.
+	var told []toldAt
+	tell := func(read func(*yaml.Node)) func(*yaml.Node) {
+		return r.each(func(n *yaml.Node) {
+			read(n)
+			told = append(told, toldAt{n, [...]int{len(s.Attestations), len(s.Incidents), len(s.Bakes)}})
+		})
+	}
 	all := map[string]func(*yaml.Node){
-		Attestations: r.each(func(n *yaml.Node) { s.Attestations = append(s.Attestations, r.attestation(n)) }),
-		Incidents:    r.each(func(n *yaml.Node) { s.Incidents = append(s.Incidents, r.incident(n)) }),
-		Waivers:      r.each(func(n *yaml.Node) { s.Waivers = append(s.Waivers, r.waiver(n)) }),
-		QuietTenants: r.each(func(n *yaml.Node) { s.Quiet = append(s.Quiet, r.quiet(n)) }),
-		LeftDisabled: r.each(func(n *yaml.Node) { s.Disabled = append(s.Disabled, r.disabled(n)) }),
-		Bakes:        r.each(func(n *yaml.Node) { s.Bakes = append(s.Bakes, r.bake(n)) }),
+		Attestations: tell(func(n *yaml.Node) { s.Attestations = append(s.Attestations, r.attestation(n)) }),
+		Incidents:    tell(func(n *yaml.Node) { s.Incidents = append(s.Incidents, r.incident(n)) }),
+		Waivers:      tell(func(n *yaml.Node) { s.Waivers = append(s.Waivers, r.waiver(n)) }),
+		QuietTenants: tell(func(n *yaml.Node) { s.Quiet = append(s.Quiet, r.quiet(n)) }),
+		LeftDisabled: tell(func(n *yaml.Node) { s.Disabled = append(s.Disabled, r.disabled(n)) }),
+		Bakes:        tell(func(n *yaml.Node) { s.Bakes = append(s.Bakes, r.bake(n)) }),
 	}
 	known := map[string]func(*yaml.Node){"apiVersion": func(*yaml.Node) {}, "kind": func(*yaml.Node) {}}
 	for k, read := range all {
@@ -65,12 +82,92 @@ func ParseStatements(path string, raw []byte, kinds ...string) (statement.Set, e
 	r.fields(doc.Content[0], "statements", known)
 	if len(r.problems) > 0 {
 		x := r.problems[0]
+		if x.Hint == "" {
+			x.Hint = hint
+		}
 		return s, fault.Hint(fault.New(fault.Usage, "%s:%d:%d: %s", path, x.Line, x.Column, x.Message), x.Hint)
 	}
-	if bad := s.Check(); len(bad) > 0 {
-		return s, fault.New(fault.Usage, "%s: %s", path, bad[0])
+	if len(told) > maxStatements {
+		return s, fault.New(fault.Usage, "%s:%d:%d: more than %d statements", path, told[maxStatements].n.Line, told[maxStatements].n.Column, maxStatements)
 	}
-	return s, nil
+	if len(s.Check()) == 0 {
+		return s, nil
+	}
+	// The first statement that is wrong, by itself or with one before it.
+	first := sort.Search(len(told)-1, func(i int) bool {
+		k := told[i].counts
+		return len(statement.Set{Attestations: s.Attestations[:k[0]], Incidents: s.Incidents[:k[1]], Bakes: s.Bakes[:k[2]]}.Check()) > 0
+	})
+	k := told[first]
+	bad := statement.Set{Attestations: s.Attestations[:k.counts[0]], Incidents: s.Incidents[:k.counts[1]], Bakes: s.Bakes[:k.counts[2]]}.Check()
+	return s, fault.Hint(fault.New(fault.Usage, "%s:%d:%d: %s", path, k.n.Line, k.n.Column, bad[0]), "correct it, or leave it out: nothing is judged on statements that contradict each other")
+}
+
+// toldAt is where a statement stands, and how many attestations, incidents and bakes
+// there were with it.
+type toldAt struct {
+	n      *yaml.Node
+	counts [3]int
+}
+
+const (
+	// maxStatements bounds the statements of a file: they are compared with each other.
+	maxStatements = 2000
+	// maxWords bounds a text that people wrote, in bytes.
+	maxWords = 1000
+)
+
+// shapes are what a file of some kinds looks like, for a hint.
+func shapes(kinds []string) string {
+	of := map[string]string{
+		Attestations: "{id, by, reason, from, until}", Incidents: "{provider, by, reason, from, to, declared}", Waivers: "{id, tenant, by, reason, expires}",
+		QuietTenants: "{tenant, by, reason}", LeftDisabled: "{tenant, policy, by, reason}", Bakes: "{tenant, from, to, reason}",
+	}
+	var out []string
+	for _, k := range kinds {
+		out = append(out, k+": ["+of[k]+", …]")
+	}
+	return "want " + strings.Join(out, ", or ")
+}
+
+// notYAML is an error of the YAML parser with its place; the parser tells the line in
+// its words only.
+func notYAML(path string, err error) error {
+	text, line := strings.TrimPrefix(err.Error(), "yaml: "), "1"
+	if m := regexp.MustCompile(`^yaml: line (\d+): `).FindStringSubmatch(err.Error()); m != nil {
+		text, line = err.Error()[len(m[0]):], m[1]
+	}
+	return fault.New(fault.Usage, "%s:%s:1: neither YAML nor JSON: %s", path, line, text)
+}
+
+// words reads a text that people wrote: one line, and not without end.
+func (r *reader) words(to *string) func(*yaml.Node) {
+	return func(n *yaml.Node) {
+		if len(n.Value) > maxWords {
+			r.bad(n, "say it in a sentence, and link to the rest", "a text of %d bytes: at most %d", len(n.Value), maxWords)
+			return
+		}
+		r.text(to)(n)
+	}
+}
+
+// criterion reads the id of one; phased ids are an attestation's.
+func (r *reader) criterion(to *string, phased bool) func(*yaml.Node) {
+	return func(n *yaml.Node) {
+		r.words(to)(n)
+		short, known := *to, criteria.AllIDs()
+		if i := strings.IndexByte(short, '/'); i >= 0 && phased {
+			if short[:i] == "preflight" {
+				return
+			}
+			if slices.Contains([]string{"phase1", "phase2", "phase3", "phase4"}, short[:i]) {
+				short = short[i+1:]
+			}
+		}
+		if n.Kind == yaml.ScalarNode && *to != "" && !slices.Contains(known, short) {
+			r.bad(n, "one of "+strings.Join(known, ", "), "there is no criterion %q", *to)
+		}
+	}
 }
 
 // needed are the fields of a statement that must not be empty.
@@ -109,7 +206,7 @@ func (r *reader) count(to **int) func(*yaml.Node) {
 
 func (r *reader) attestation(n *yaml.Node) (a statement.Attestation) {
 	r.fields(n, "attestation", map[string]func(*yaml.Node){
-		"id": r.text(&a.ID), "by": r.text(&a.By), "reason": r.text(&a.Reason), "from": r.instant(&a.From), "until": r.instant(&a.Until),
+		"id": r.criterion(&a.ID, true), "by": r.words(&a.By), "reason": r.words(&a.Reason), "from": r.instant(&a.From), "until": r.instant(&a.Until),
 		"baselineCount": r.count(&a.BaselineCount), "windowCount": r.count(&a.WindowCount),
 	})
 	r.needed(n, "attestation", "id", a.ID, "by", a.By, "reason", a.Reason, "from", said(a.From), "until", said(a.Until))
@@ -128,7 +225,7 @@ func said(t time.Time) string {
 
 func (r *reader) incident(n *yaml.Node) (i statement.Incident) {
 	r.fields(n, "incident", map[string]func(*yaml.Node){
-		"provider": r.text(&i.Provider), "by": r.text(&i.By), "reason": r.text(&i.Reason),
+		"provider": r.words(&i.Provider), "by": r.words(&i.By), "reason": r.words(&i.Reason),
 		"from": r.instant(&i.From), "to": r.instant(&i.To), "declared": r.instant(&i.Declared),
 		"drill": func(n *yaml.Node) {
 			if n.Decode(&i.Drill) != nil {
@@ -142,32 +239,32 @@ func (r *reader) incident(n *yaml.Node) (i statement.Incident) {
 
 func (r *reader) waiver(n *yaml.Node) (w statement.Waiver) {
 	r.fields(n, "waiver", map[string]func(*yaml.Node){
-		"id": r.text(&w.ID), "tenant": r.text(&w.Tenant), "by": r.text(&w.By), "reason": r.text(&w.Reason), "expires": r.instant(&w.Expires),
+		"id": r.criterion(&w.ID, false), "tenant": r.words(&w.Tenant), "by": r.words(&w.By), "reason": r.words(&w.Reason), "expires": r.instant(&w.Expires),
 	})
 	r.needed(n, "waiver", "id", w.ID, "by", w.By, "reason", w.Reason, "expires", said(w.Expires))
 	return w
 }
 
 func (r *reader) quiet(n *yaml.Node) (q statement.Quiet) {
-	r.fields(n, "quiet", map[string]func(*yaml.Node){"tenant": r.text(&q.Tenant), "by": r.text(&q.By), "reason": r.text(&q.Reason)})
+	r.fields(n, "quiet", map[string]func(*yaml.Node){"tenant": r.words(&q.Tenant), "by": r.words(&q.By), "reason": r.words(&q.Reason)})
 	r.needed(n, "quiet", "tenant", q.Tenant, "reason", q.Reason)
 	return q
 }
 
 func (r *reader) disabled(n *yaml.Node) (d statement.Disabled) {
-	r.fields(n, "disabled", map[string]func(*yaml.Node){"tenant": r.text(&d.Tenant), "policy": r.text(&d.Policy), "by": r.text(&d.By), "reason": r.text(&d.Reason)})
+	r.fields(n, "disabled", map[string]func(*yaml.Node){"tenant": r.words(&d.Tenant), "policy": r.words(&d.Policy), "by": r.words(&d.By), "reason": r.words(&d.Reason)})
 	r.needed(n, "disabled", "tenant", d.Tenant, "reason", d.Reason)
 	return d
 }
 
 func (r *reader) bake(n *yaml.Node) (b statement.Bake) {
-	r.fields(n, "bake", map[string]func(*yaml.Node){"tenant": r.text(&b.Tenant), "from": r.instant(&b.From), "to": r.instant(&b.To), "reason": r.text(&b.Reason)})
+	r.fields(n, "bake", map[string]func(*yaml.Node){"tenant": r.words(&b.Tenant), "from": r.instant(&b.From), "to": r.instant(&b.To), "reason": r.words(&b.Reason)})
 	r.needed(n, "bake", "tenant", b.Tenant, "from", said(b.From))
 	return b
 }
 
 func (r *reader) override(n *yaml.Node) (o statement.Override) {
-	r.fields(n, "override", map[string]func(*yaml.Node){"setting": r.text(&o.Setting), "by": r.text(&o.By), "reason": r.text(&o.Reason)})
+	r.fields(n, "override", map[string]func(*yaml.Node){"setting": r.words(&o.Setting), "by": r.words(&o.By), "reason": r.words(&o.Reason)})
 	r.needed(n, "override", "setting", o.Setting, "by", o.By, "reason", o.Reason)
 	return o
 }

@@ -196,6 +196,12 @@ func run(all []Incident, i Incident, at time.Time) time.Duration {
 	return whole
 }
 
+// overlap reports whether two incidents are at the same time; one that goes on has no
+// end.
+func overlap(a, b Incident) bool {
+	return (a.To.IsZero() || b.From.Before(a.To)) && (b.To.IsZero() || a.From.Before(b.To))
+}
+
 // Check returns what is wrong with a set by itself, in words.
 func (s Set) Check() []string {
 	var bad []string
@@ -209,6 +215,9 @@ func (s Set) Check() []string {
 			bad = append(bad, fmt.Sprintf("the incident of %s from %s ends before it begins", i.Provider, i.From.Format(time.RFC3339)))
 		}
 		for _, o := range s.Incidents[:k] {
+			if o.Provider == i.Provider && o.Drill != i.Drill && overlap(o, i) {
+				bad = append(bad, fmt.Sprintf("two incidents of %s overlap from %s, and only one of them is a drill", i.Provider, i.From.Format(time.RFC3339)))
+			}
 			if o.Provider == i.Provider && o.From.Equal(i.From) && (!o.To.Equal(i.To) || !o.Declared.Equal(i.Declared)) {
 				bad = append(bad, fmt.Sprintf("two incidents of %s from %s contradict each other: they differ in when they end or were declared", i.Provider, i.From.Format(time.RFC3339)))
 			}

@@ -16,34 +16,37 @@ type Evaluation struct {
 	Rejudged *Rejudged `json:"rejudged,omitempty"`
 }
 
-// maxRows is how many tenants or episodes are named one by one.
-const maxRows = 10
-
 // Page implements Document: the answer, a line per criterion, the tenants in a
 // matrix, an explanation of each criterion that did not pass, and what people
 // stated.
 func (e Evaluation) Page() Page {
+	p, sections := e.page()
+	p.Sections = together(sections)
+	return p
+}
+
+// page is a page without its sections, and those.
+func (e Evaluation) page() (Page, []Section) {
 	p := Page{
 		Name: "evaluate", Answer: e.answer(), Verdict: MarkOf(e.Verdict, e.State), Next: e.Next,
-		Context: e.context(), Matrix: e.matrix(),
+		Context: e.context(), Matrix: e.matrix(), Stated: e.stated(),
 	}
+	var sections []Section
 	for i := range e.Criteria {
 		f := &e.Criteria[i]
-		p.Rows = append(p.Rows, Row{Mark: rowMark(f), Name: f.ID, Text: rowText(f), Detail: details(f)})
-	}
-	for i := range e.Criteria {
-		if f := &e.Criteria[i]; f.Verdict != criteria.Pass {
-			p.Sections = append(p.Sections, e.section(f))
+		r := Row{Mark: rowMark(f), Name: f.ID, Text: rowText(f), Notice: rowMark(f) == None || !measured(f) || len(f.LeftOut) > 0}
+		if f.Verdict != criteria.Pass {
+			s := e.section(f)
+			sections = append(sections, s)
+			r.Detail = s.details()
 		}
-	}
-	if s := e.stated(); len(s.Lines) > 0 {
-		p.Sections = append(p.Sections, s)
+		p.Rows = append(p.Rows, r)
 	}
 	p.Notes = append(p.Notes, e.Rejudged.notes()...)
 	for _, n := range e.Notes {
 		p.Notes = append(p.Notes, "note: "+n)
 	}
-	return p
+	return p, sections
 }
 
 // MarkOf is the mark of a verdict.
@@ -186,94 +189,63 @@ func span(from, to time.Time) string {
 
 func rowText(f *criteria.Finding) string {
 	text := f.Summary
-	switch {
-	case f.Waived != nil:
-		text = fmt.Sprintf("waived until %s (%s): %s", f.Waived.Expires.UTC().Format("2 Jan"), f.Verdict, text)
-	case f.Advisory && f.Verdict != criteria.Pass && f.Verdict != criteria.Fail:
-		text = "advisory in this phase: " + text
-	case f.Verdict == criteria.Inconclusive && f.State != "":
-		text = string(f.State) + ": " + text
-	case f.Broken:
+	if f.Fragile && !strings.HasPrefix(text, "fragile") {
+		text = "fragile: " + text
+	}
+	if f.Broken {
 		text = "broken: " + text
 	}
-	if f.Basis != criteria.Measured && f.Basis != "" && !strings.HasPrefix(text, string(f.Basis)) {
-		text += " (basis: " + string(f.Basis) + ")"
+	if f.Verdict == criteria.Inconclusive && f.State != "" {
+		text = string(f.State) + ": " + text
+	}
+	switch {
+	case f.Waived != nil:
+		text = fmt.Sprintf("waived until %s (%s): %s", f.Waived.Expires.UTC().Format("2 Jan 2006"), f.Verdict, text)
+	case f.Advisory && f.Verdict != criteria.Pass && f.Verdict != criteria.Fail:
+		text = "advisory in this phase: " + text
+	}
+	if b := bases(f); !measured(f) && !(len(b) == 1 && strings.Contains(text, b[0]+" by")) {
+		text += " (basis: " + strings.Join(b, ", ") + ")"
+	}
+	if n := len(f.LeftOut); n > 0 && f.Waived == nil {
+		var who []string
+		for _, l := range f.LeftOut {
+			who = append(who, l.Tenant)
+		}
+		text += "; left out: " + names(who)
 	}
 	return text
 }
 
-// matrix shows the tenants against the criteria that are judged for each: all of
-// them up to ten, beyond that those with something to look at, worst first.
-func (e Evaluation) matrix() *Matrix {
-	if len(e.Tenants) < 2 {
-		return nil
-	}
-	type column struct {
-		tenant string
-		worst  int
-	}
-	worst := map[string]int{}
-	for i := range e.Criteria {
-		f := &e.Criteria[i]
-		for j := range f.Tenants {
-			if t := &f.Tenants[j]; f.Counts() || t.Verdict == criteria.Fail {
-				if t.Waived == nil && !leftOut(f, t.Tenant) {
-					worst[t.Tenant] = max(worst[t.Tenant], int(MarkOf(t.Verdict, t.State)))
-				}
-			}
+// bases are what the tenants' verdicts that make up a finding's rest on.
+func bases(f *criteria.Finding) []string {
+	out := []string{}
+	for i := range f.Tenants {
+		t := &f.Tenants[i]
+		if b := string(t.Basis); b != "" && t.Verdict == f.Verdict && !leftOut(f, t.Tenant) && !slices.Contains(out, b) {
+			out = append(out, b)
 		}
 	}
-	var columns []column
-	for _, t := range e.Tenants {
-		columns = append(columns, column{t, worst[t]})
+	if len(out) == 0 && f.Basis != "" {
+		out = append(out, string(f.Basis))
 	}
-	m := &Matrix{}
-	if len(columns) > maxRows {
-		columns = slices.DeleteFunc(columns, func(c column) bool { return c.worst <= int(Good) })
-		m.Note = fmt.Sprintf("%d of %d tenants pass everything that counts", len(e.Tenants)-len(columns), len(e.Tenants))
-		slices.SortStableFunc(columns, func(a, b column) int { return b.worst - a.worst })
-		if len(columns) > maxRows {
-			m.Note += fmt.Sprintf("; the %d worst of the others:", maxRows)
-			columns = columns[:maxRows]
-		}
+	return out
+}
+
+// measured reports whether a finding rests on metrics alone.
+func measured(f *criteria.Finding) bool {
+	b := bases(f)
+	return len(b) == 0 || len(b) == 1 && b[0] == string(criteria.Measured)
+}
+
+// names lists a few, and how many more there are.
+func names(who []string) string {
+	if len(who) > 4 {
+		return fmt.Sprintf("%s and %d more", strings.Join(who[:3], ", "), len(who)-3)
 	}
-	for _, c := range columns {
-		m.Columns = append(m.Columns, c.tenant)
-	}
-	for i := range e.Criteria {
-		f := &e.Criteria[i]
-		if len(f.Tenants) == 0 || f.Tenants[0].Tenant == "" {
-			continue
-		}
-		r := MatrixRow{Name: f.ID}
-		for _, c := range columns {
-			mark := None
-			for j := range f.Tenants {
-				if t := &f.Tenants[j]; t.Tenant == c.tenant && t.Waived == nil && !leftOut(f, t.Tenant) {
-					mark = MarkOf(t.Verdict, t.State)
-				}
-			}
-			r.Marks = append(r.Marks, mark)
-		}
-		m.Rows = append(m.Rows, r)
-	}
-	return m
+	return strings.Join(who, ", ")
 }
 
 func leftOut(f *criteria.Finding, tenant string) bool {
 	return slices.ContainsFunc(f.LeftOut, func(l criteria.LeftOut) bool { return l.Tenant == tenant })
-}
-
-func details(f *criteria.Finding) []string {
-	var d []string
-	for _, fact := range f.Evidence {
-		d = append(d, fact.Text)
-	}
-	if f.Detectable != "" {
-		d = append(d, "smallest effect that would show: "+f.Detectable)
-	}
-	if f.Needs != "" {
-		d = append(d, "needs: "+f.Needs)
-	}
-	return d
 }

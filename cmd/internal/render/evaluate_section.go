@@ -2,92 +2,245 @@ package render
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/cbops/cbops/rollout/criteria"
 )
 
 // section explains a criterion that did not pass: its tenants, values against limits,
-// episodes, the smallest effect that would have shown, the query to paste, what would
-// change the verdict, and the next command.
+// episodes, the smallest effect that would have shown, the queries to paste, what
+// would change the verdict, and what can be done. The row above it says the rest.
 func (e Evaluation) section(f *criteria.Finding) Section {
-	s := Section{Mark: rowMark(f), Title: f.ID + ": " + rowText(f)}
-	shown := 0
-	said := map[string]bool{f.Summary: true}
-	for i := range f.Tenants {
-		t := &f.Tenants[i]
-		if t.Verdict == criteria.Pass || leftOut(f, t.Tenant) || rank(t.Verdict) < rank(f.Verdict) && f.Verdict == criteria.Fail {
-			continue
-		}
-		if shown++; shown > maxRows {
-			continue
-		}
-		if len(f.Tenants) > 1 {
-			s.Lines = append(s.Lines, fmt.Sprintf("%s  %s: %s", t.Tenant, t.Verdict, t.Summary))
-			said[t.Summary] = true
-		}
-		opens := byProvider(t)
-		s.Lines = append(s.Lines, opens...)
-		for _, fact := range t.Evidence {
-			if (len(opens) == 0 || f.ID != "no-unexpected-opens") && !said[fact.Text] {
-				said[fact.Text] = true
-				s.Lines = append(s.Lines, fact.Text)
-			}
-		}
-	}
-	if shown > maxRows {
-		s.Lines = append(s.Lines, fmt.Sprintf("and %d more tenants: -o json has all of them", shown-maxRows))
+	s := Section{Mark: rowMark(f), Title: f.ID}
+	w := &writer{said: map[string]bool{f.Summary: true}}
+	w.groups(f)
+	if f.Detectable != "" && !w.has(f.Detectable) {
+		w.add("smallest effect that would show: " + f.Detectable)
 	}
 	if f.ID == "no-unexpected-opens" && f.Verdict == criteria.Fail {
-		s.Lines = append(s.Lines,
-			"Neither the outcomes around these opens, nor failed probes, nor other tenants, nor a declared incident show a failing provider.")
+		w.add("Neither the outcomes around these opens, nor failed probes, nor other tenants, nor a declared incident show a failing provider.")
 		if anyPremature(f) {
-			s.Lines = append(s.Lines,
-				"The router has no minimum volume: one failure in an empty window is 100 %, whatever failure_threshold says.")
+			w.add("The router has no minimum volume: one failure in an empty window is 100 %, whatever failure_threshold says.")
 		}
 	}
-	for _, l := range f.LeftOut {
-		if shown++; shown <= maxRows {
-			s.Lines = append(s.Lines, fmt.Sprintf("%s does not count: %s", l.Tenant, l.Reason))
-		}
-	}
-	if f.Detectable != "" && f.Verdict == criteria.Inconclusive {
-		s.Lines = append(s.Lines, "smallest effect that would show: "+f.Detectable)
-	}
-	if q := e.query(f); q != "" && f.Verdict != criteria.Unmeasurable {
-		s.Lines = append(s.Lines, "query  "+q)
+	w.leftOut(f)
+	s.Lines = w.lines
+	for _, l := range f.Lookups {
+		s.Pastes = append(s.Pastes, Paste{"query", l.Shows, l.Query})
 	}
 	if f.Needs != "" {
 		s.Hints = append(s.Hints, "needs "+f.Needs)
 	}
 	s.Hints = append(s.Hints, e.advice(f)...)
+	s.Pastes = append(s.Pastes, e.byHand(f)...)
 	return s
 }
 
-// query is the first of the queries that a finding rests on.
-func (e Evaluation) query(f *criteria.Finding) string {
-	for _, name := range f.Queries {
-		for i := range e.Queries {
-			if e.Queries[i].Name == name {
-				return e.Queries[i].Expr
-			}
-		}
+// details is a section in lines, for formats that have none.
+func (s Section) details() []string {
+	out := slices.Clone(s.Lines)
+	for _, h := range s.Hints {
+		out = append(out, "hint: "+h)
 	}
-	return ""
-}
-
-// advice is what can be done about a finding.
-func (e Evaluation) advice(f *criteria.Finding) []string {
-	var out []string
-	switch {
-	case f.Waived != nil:
-	case f.Verdict == criteria.Fail:
-		out = append(out, "cbops evaluate --phase "+fmt.Sprint(e.Phase)+" --explain="+f.ID+" lists everything it rests on")
-	case f.Verdict == criteria.Inconclusive && f.State == criteria.Stuck:
-		out = append(out, "time will not change it; --waivers FILE takes it out of the verdict, with who, why and until when")
+	for _, q := range s.Pastes {
+		out = append(out, q.Lead+": "+q.Shows+": "+q.Text)
 	}
 	return out
+}
+
+// together puts sections that say the same under one title, and no query twice.
+func together(all []Section) []Section {
+	var out []Section
+	for _, s := range all {
+		i := slices.IndexFunc(out, func(o Section) bool {
+			return o.Mark == s.Mark && reflect.DeepEqual(o.Lines, s.Lines) && reflect.DeepEqual(o.Hints, s.Hints) && reflect.DeepEqual(o.Pastes, s.Pastes)
+		})
+		if i < 0 {
+			out = append(out, s)
+			continue
+		}
+		out[i].Title += ", " + s.Title
+	}
+	seen := map[string]string{}
+	for i := range out {
+		s := &out[i]
+		s.Pastes = slices.Clone(s.Pastes)
+		for j := range s.Pastes {
+			p := &s.Pastes[j]
+			if first := seen[p.Text]; first != "" {
+				p.Shows, p.Text = p.Shows+", as for "+first, ""
+				continue
+			}
+			seen[p.Text], _, _ = strings.Cut(s.Title, ",")
+		}
+	}
+	return out
+}
+
+// writer collects lines, none twice.
+type writer struct {
+	lines []string
+	said  map[string]bool
+}
+
+func (w *writer) add(l string) {
+	if !w.said[l] {
+		w.said[l] = true
+		w.lines = append(w.lines, l)
+	}
+}
+
+func (w *writer) has(s string) bool {
+	return slices.ContainsFunc(w.lines, func(l string) bool { return strings.Contains(l, s) })
+}
+
+// groups tells of the tenants that did not pass, those of which the same is said
+// together.
+func (w *writer) groups(f *criteria.Finding) {
+	type group struct {
+		tenants []string
+		first   *criteria.TenantFinding
+	}
+	var all []*group
+	for i := range f.Tenants {
+		t := &f.Tenants[i]
+		if t.Verdict == criteria.Pass || f.Waived == nil && leftOut(f, t.Tenant) || rank(t.Verdict) < rank(f.Verdict) && f.Verdict == criteria.Fail {
+			continue
+		}
+		j := slices.IndexFunc(all, func(g *group) bool {
+			return g.first.Verdict == t.Verdict && g.first.State == t.State && g.first.Summary == t.Summary && len(g.first.Evidence)+len(t.Evidence) == 0
+		})
+		if j < 0 {
+			all = append(all, &group{first: t})
+			j = len(all) - 1
+		}
+		all[j].tenants = append(all[j].tenants, t.Tenant)
+	}
+	for n, g := range all {
+		if n == maxRows {
+			left := 0
+			for _, g := range all[n:] {
+				left += len(g.tenants)
+			}
+			w.add(fmt.Sprintf("and %d more tenants: -o json has all of them", left))
+			return
+		}
+		if len(f.Tenants) > 1 {
+			word := string(g.first.Verdict)
+			if g.first.State != "" {
+				word = string(g.first.State)
+			}
+			w.add(fmt.Sprintf("%s  %s: %s", names(g.tenants), word, g.first.Summary))
+			w.said[g.first.Summary] = true
+		}
+		w.tenant(f.ID, g.first)
+	}
+}
+
+// tenant tells what one tenant's verdict rests on: comparisons, episodes, facts.
+func (w *writer) tenant(id string, t *criteria.TenantFinding) {
+	for i := range t.Statistics {
+		if s := &t.Statistics[i]; !told(t, s) {
+			w.add(statisticText(s))
+		}
+	}
+	opens := byProvider(t)
+	for _, l := range opens {
+		w.add(l)
+	}
+	for _, fact := range t.Evidence {
+		if id == "no-unexpected-opens" && len(opens) > 0 && fact.From != nil {
+			continue // the tally above
+		}
+		if fact.Value != nil && len(t.Statistics) > 0 && !told(t, nil) && !strings.Contains(fact.Text, " would show") {
+			continue // a comparison, told with its interval above
+		}
+		w.add(fact.Text)
+	}
+}
+
+// told reports whether a tenant's facts tell a comparison with its interval already;
+// of nil, whether they do so of any.
+func told(t *criteria.TenantFinding, s *criteria.Statistic) bool {
+	return slices.ContainsFunc(t.Evidence, func(f criteria.Fact) bool {
+		return strings.Contains(f.Text, " would show") && (s == nil || strings.HasPrefix(f.Text, s.Name+":"))
+	})
+}
+
+// statisticText is a comparison: values, change with its interval, limit, and what
+// would have shown.
+func statisticText(s *criteria.Statistic) string {
+	amount := digits
+	switch s.Unit {
+	case "share", "relative":
+		amount = func(x float64) string { return digits(100*x) + " %" }
+	}
+	value := digits
+	if s.Unit == "share" {
+		value = amount
+	}
+	return fmt.Sprintf("%s: %s before, %s after; worse by %s, between %s and %s (95 %%); limit %s; worse by %s would show",
+		s.Name, value(s.Before), value(s.After), amount(s.Rise), amount(s.Lower), amount(s.Upper), amount(s.Margin), amount(s.Detectable))
+}
+
+// digits prints a number with three significant digits.
+func digits(x float64) string {
+	if x >= 1000 || x <= -1000 {
+		return fmt.Sprintf("%.0f", x)
+	}
+	return fmt.Sprintf("%.3g", x)
+}
+
+// leftOut names who does not count, those with one reason together.
+func (w *writer) leftOut(f *criteria.Finding) {
+	by := map[string][]string{}
+	var reasons []string
+	for _, l := range f.LeftOut {
+		if by[l.Reason] == nil {
+			reasons = append(reasons, l.Reason)
+		}
+		by[l.Reason] = append(by[l.Reason], l.Tenant)
+	}
+	for _, r := range reasons {
+		if f.Waived == nil {
+			w.add(fmt.Sprintf("%s: does not count: %s", names(by[r]), r))
+		}
+	}
+}
+
+// advice is what can be done about a finding, beyond the commands that come last.
+func (e Evaluation) advice(f *criteria.Finding) []string {
+	first := slices.IndexFunc(e.Criteria, func(x criteria.Finding) bool { return x.Verdict == criteria.Fail && x.Counts() })
+	switch {
+	case !f.Counts():
+		return nil
+	case f.Verdict == criteria.Fail && e.Criteria[first].ID == f.ID:
+		return []string{"the same command with --explain=" + f.ID + " lists everything it rests on"}
+	case f.Verdict == criteria.Inconclusive && f.State == criteria.Stuck:
+		return []string{"time alone will not change it"}
+	}
+	return nil
+}
+
+// byHand is what is written into a file by hand, since no command does it.
+func (e Evaluation) byHand(f *criteria.Finding) []Paste {
+	after := func(days int) string { return e.At.UTC().AddDate(0, 0, days).Format(time.DateOnly) }
+	switch {
+	case !f.Counts():
+	case f.Basis == criteria.Attested && f.Verdict == criteria.Unmeasurable:
+		counts := ""
+		if f.ID == "no-customer-reports" {
+			counts = ", baselineCount: …, windowCount: …"
+		}
+		return []Paste{{"by hand", "once somebody has looked, in a file for --attest", fmt.Sprintf("attestations: [{id: %s, by: …, reason: …, from: %s, until: %s%s}]",
+			f.ID, e.At.UTC().Format(time.RFC3339), after(30), counts)}}
+	case f.Verdict == criteria.Inconclusive && f.State == criteria.Stuck:
+		return []Paste{{"by hand", "a waiver takes it out of the verdict, in a file for --waivers", fmt.Sprintf("waivers: [{id: %s, by: …, reason: …, expires: %s}]", f.ID, after(7))}}
+	}
+	return nil
 }
 
 func rank(v criteria.Verdict) int { return int(MarkOf(v, "")) }
@@ -114,7 +267,7 @@ func byProvider(t *criteria.TenantFinding) []string {
 	var lines []string
 	for _, n := range names {
 		x := seen[n]
-		lines = append(lines, fmt.Sprintf("%-10s %4d   %s, e.g. %s UTC", n, x.n, x.first.Reason,
+		lines = append(lines, fmt.Sprintf("%-10s %3d  %s, e.g. %s UTC", n, x.n, x.first.Reason,
 			x.first.OpenedTo.UTC().Format("2 Jan 15:04:05")))
 	}
 	return lines
@@ -129,46 +282,4 @@ func anyPremature(f *criteria.Finding) bool {
 		}
 	}
 	return false
-}
-
-// stated is what people said, whether it counts or not.
-func (e Evaluation) stated() Section {
-	s := Section{Title: "stated"}
-	const day = "2 Jan 15:04"
-	for _, w := range e.Waivers {
-		who := ""
-		if w.Tenant != "" {
-			who = " for " + w.Tenant
-		}
-		how := "until " + w.Expires.UTC().Format(day) + " UTC"
-		if !w.Holds {
-			how = "expired " + w.Expires.UTC().Format(day) + " UTC, no longer counts"
-		}
-		s.Lines = append(s.Lines, fmt.Sprintf("waiver   %s%s, by %s, %s: %s", w.ID, who, w.By, how, w.Reason))
-	}
-	for _, i := range e.Incidents {
-		to := "going on"
-		if !i.To.IsZero() {
-			to = i.To.UTC().Format(day) + " UTC"
-		}
-		declared := "it is not said when it was declared"
-		if !i.Declared.IsZero() {
-			declared = "declared " + i.Declared.UTC().Format(day)
-		}
-		s.Lines = append(s.Lines, fmt.Sprintf("incident %s, %s to %s, %s, by %s: %s", i.Provider, i.From.UTC().Format(day), to, declared, i.By, i.Reason))
-	}
-	for _, q := range e.Quiet {
-		s.Lines = append(s.Lines, fmt.Sprintf("quiet    %s: %s", q.Tenant, q.Reason))
-	}
-	for _, o := range e.Overrides {
-		s.Lines = append(s.Lines, fmt.Sprintf("loosened %s, by %s: %s", o.Setting, o.By, o.Reason))
-	}
-	for _, b := range e.EarlierBakes {
-		why := b.Reason
-		if why != "" {
-			why = ": " + why
-		}
-		s.Lines = append(s.Lines, fmt.Sprintf("earlier bake of %s, %s, does not count%s", b.Tenant, span(b.From, b.To), strings.TrimSuffix(why, "\n")))
-	}
-	return s
 }

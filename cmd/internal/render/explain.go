@@ -3,7 +3,6 @@ package render
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/cbops/cbops/rollout/criteria"
 )
@@ -17,12 +16,9 @@ type Explanation struct {
 
 // Page implements Document.
 func (x Explanation) Page() Page {
-	p := x.Evaluation.Page()
+	p, sections := x.Evaluation.page()
 	asked := func(id string) bool { return x.Criterion == "all" || x.Criterion == id }
-	p.Sections = slices.DeleteFunc(p.Sections, func(s Section) bool {
-		id, _, _ := strings.Cut(s.Title, ":")
-		return !asked(id)
-	})
+	p.Sections = slices.DeleteFunc(sections, func(s Section) bool { return !asked(s.Title) })
 	names := []string{}
 	for i := range x.Criteria {
 		f := &x.Criteria[i]

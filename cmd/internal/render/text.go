@@ -13,7 +13,11 @@ import (
 // wider than the terminal or 80 columns, whichever is less, save what must be
 // pasted whole (commands, verbatim blocks).
 
-const maxWidth = 80
+const (
+	maxWidth = 80
+	// narrowest is the least that a column of words may have.
+	narrowest = 24
+)
 
 // symbols are the marks; the words beside them carry the meaning.
 func symbol(m Mark, ascii bool) string {
@@ -74,6 +78,10 @@ func (p *printer) page(pg Page) {
 		p.gap(true)
 		p.section(s)
 	}
+	if len(pg.Stated) > 0 {
+		p.gap(true)
+		p.section(Section{Title: "stated", Lines: pg.Stated})
+	}
 	if pg.Verbatim != "" {
 		p.gap(pg.Answer != "" || len(pg.Rows) > 0)
 		p.WriteString(strings.TrimRight(CleanBlock(pg.Verbatim), "\n") + "\n")
@@ -112,6 +120,9 @@ func (p *printer) rows(rows []Row) {
 		name = max(name, lipgloss.Width(label(r)))
 	}
 	name = min(name, 28)
+	if p.width < name+6+narrowest {
+		name = 0 // no room beside the names
+	}
 	for _, r := range rows {
 		l := label(r)
 		lead := "  " + p.paint(r.Mark, symbol(r.Mark, p.opt.ASCII), false) + " " + l
@@ -183,6 +194,12 @@ func (p *printer) section(s Section) {
 	for _, l := range s.Lines {
 		indent := "  " + l[:len(l)-len(strings.TrimLeft(l, " "))]
 		p.paragraph(indent, indent+"  ", strings.TrimLeft(l, " "), plain)
+	}
+	for _, q := range s.Pastes {
+		p.paragraph("  "+q.Lead+": ", "    ", q.Shows, plain)
+		if q.Text != "" {
+			p.WriteString("    " + Clean(q.Text) + "\n")
+		}
 	}
 	for _, h := range s.Hints {
 		p.paragraph("  hint: ", "        ", h, plain)
