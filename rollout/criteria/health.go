@@ -53,6 +53,7 @@ func (s *Study) health() *healthQuery {
 			}
 		}
 		switch {
+		case h.problem != "": // the first is the one to mend
 		case bad > 0:
 			h.problem = fmt.Sprintf("values other than 0 and 1 for %s", x.Provider)
 		case float64(failing) > brokenWitness*float64(len(x.Values)):

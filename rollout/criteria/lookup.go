@@ -213,7 +213,7 @@ func (l *lookup) labels() []Lookup {
 func (l *lookup) scraped() []Lookup {
 	for _, q := range l.s.Evidence.Queries {
 		if q.Name == "scrapes" && strings.HasSuffix(q.Expr, "}") {
-			return []Lookup{{"hours scraped since enabling, a line a node", fmt.Sprintf("count_over_time(%s[%s] @ %d) * %g / 3600",
+			return []Lookup{{"hours scraped since enabling, a line a node", fmt.Sprintf("sum_over_time(%s[%s] @ %d) * %g / 3600",
 				q.Expr, seconds(l.at.Sub(l.since)), l.at.Unix(), l.s.Evidence.Interval.Seconds())}}
 		}
 	}
@@ -227,8 +227,11 @@ func (l *lookup) measure(name string, ts []*evidence.Tenant, v Verdict) []Lookup
 	if m == nil {
 		return nil
 	}
-	if v == Unmeasurable || m.Refused != "" || len(m.Series) == 0 || strings.Contains(m.Expr, "#") { // a comment would swallow what is put around it
+	if m.Refused != "" || len(m.Series) == 0 || strings.Contains(m.Expr, "#") { // a comment would swallow what is put around it
 		return []Lookup{{"the query as it was asked", m.Expr}}
+	}
+	if v == Unmeasurable {
+		return []Lookup{{"what it answers", fmt.Sprintf("last_over_time((%s)[%s:%s] @ %d)", m.Expr, seconds(m.Step), seconds(m.Step), l.at.Unix())}}
 	}
 	from, last := l.s.bakes()
 	if len(ts) > 0 {

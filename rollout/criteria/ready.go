@@ -3,6 +3,7 @@ package criteria
 import (
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/cbops/cbops/rollout/evidence"
@@ -255,7 +256,14 @@ func round(d time.Duration) string {
 	case d.Abs() >= 48*time.Hour:
 		return fmt.Sprintf("%.1f days", d.Hours()/24)
 	case d.Abs() >= time.Minute:
-		return d.Round(time.Second).String()
+		t := d.Round(time.Second).String()
+		if strings.HasSuffix(t, "m0s") {
+			t = strings.TrimSuffix(t, "0s")
+		}
+		if strings.HasSuffix(t, "h0m") {
+			t = strings.TrimSuffix(t, "0m")
+		}
+		return strings.TrimSpace(strings.NewReplacer("h", " h ", "m", " m ", "s", " s").Replace(t))
 	}
 	return fmt.Sprintf("%.0f s", d.Seconds())
 }

@@ -204,7 +204,7 @@ func rowText(f *criteria.Finding) string {
 	case f.Advisory && f.Verdict != criteria.Pass && f.Verdict != criteria.Fail:
 		text = "advisory in this phase: " + text
 	}
-	if b := bases(f); !measured(f) && !(len(b) == 1 && strings.Contains(text, b[0]+" by")) {
+	if b := bases(f); !measured(f) && (len(b) > 1 || !strings.Contains(text, b[0]+" by")) {
 		text += " (basis: " + strings.Join(b, ", ") + ")"
 	}
 	if n := len(f.LeftOut); n > 0 && f.Waived == nil {

@@ -119,13 +119,17 @@ func (w *writer) groups(f *criteria.Finding) {
 		}
 		all[j].tenants = append(all[j].tenants, t.Tenant)
 	}
+	most := maxRows
+	if !f.Counts() && f.Waived == nil {
+		most = 1 // advisory: an example will do
+	}
 	for n, g := range all {
-		if n == maxRows {
+		if n == most {
 			left := 0
 			for _, g := range all[n:] {
 				left += len(g.tenants)
 			}
-			w.add(fmt.Sprintf("and %d more tenants: -o json has all of them", left))
+			w.add(fmt.Sprintf("and %d more: -o json has all of them", left))
 			return
 		}
 		if len(f.Tenants) > 1 {

@@ -16,7 +16,7 @@ type Explanation struct {
 
 // Page implements Document.
 func (x Explanation) Page() Page {
-	p, sections := x.Evaluation.page()
+	p, sections := x.page()
 	asked := func(id string) bool { return x.Criterion == "all" || x.Criterion == id }
 	p.Sections = slices.DeleteFunc(sections, func(s Section) bool { return !asked(s.Title) })
 	names := []string{}
