@@ -22,6 +22,9 @@ type Rise struct {
 	// SE is the standard error of D, clustered. Phi is how much larger its square
 	// is than chance alone makes it.
 	SE, Phi float64
+	// Skew is the skewness of the bake's sum, at least 0: of errors that come in few
+	// bursts, a bake that had few of them looks better and surer than it is.
+	Skew float64
 	// Hours of the bake with outcomes; Matched is the share of its outcomes for which
 	// the same hour of the week was there before.
 	Hours   int
@@ -145,9 +148,13 @@ func RiseOf(before, after []Hour) (r Rise, ok bool) {
 		if g < fewest {
 			continue
 		}
-		sq := 0.0
+		sq, cube := 0.0, 0.0
 		for _, k := range sortedKeys(sums) {
 			sq += sums[k] * sums[k]
+			cube += sums[k] * sums[k] * sums[k]
+		}
+		if sq > 0 {
+			r.Skew = max(r.Skew, cube/math.Pow(sq, 1.5))
 		}
 		v = max(v, sq/(r.N1*r.N1)*g/(g-1))
 	}
@@ -174,16 +181,21 @@ func (r Rise) Sure0() float64 {
 	return max(0, min(r.P0, r.F0/r.N0)-math.Sqrt(r.v0))
 }
 
+// skewed is by how many standard errors more an upper bound must reach for a skewed
+// sum (Johnson 1978, first order).
+func skewed(skew, c float64) float64 { return skew * (1 + 2*c*c) / 6 }
+
 // Bounds are one-sided bounds of the true rise, each with error alpha over all
-// looks: the wider of a normal one on the clustered error and, for rare failures,
-// Newcombe's score interval (1998, method 10) on the effective sample sizes.
+// looks: the wider of a normal one on the clustered error, from above corrected for
+// skewness, and, for rare failures, Newcombe's score interval (1998, method 10) on the
+// effective sample sizes.
 func (r Rise) Bounds(alphaLower, alphaUpper float64) (lo, hi float64) {
 	bound := func(alpha float64) (lo, hi float64) {
 		c := Always(float64(r.Hours), alpha)
 		p0, p1 := min(max(r.P0, 0), 1), min(max(r.P1, 0), 1)
 		l0, u0 := Wilson(p0, r.eff0, c)
 		l1, u1 := Wilson(p1, r.eff1, c)
-		hi = r.D + max(c*r.SE, math.Hypot(u1-p1, p0-l0))
+		hi = r.D + max((c+skewed(r.Skew, c))*r.SE, math.Hypot(u1-p1, p0-l0))
 		lo = r.D - max(c*r.SE, math.Hypot(p1-l1, u0-p0))
 		return lo, hi
 	}
@@ -205,7 +217,7 @@ func (r Rise) Needed(margin, alpha float64) (hours int, ok bool) {
 		se := math.Sqrt(v1*t/x + v0*min(t, Week)/min(x, Week))
 		l0, _ := Wilson(min(max(r.P0, 0), 1), r.eff0*min(x, Week)/min(t, Week), c)
 		_, u1 := Wilson(min(max(r.P1, 0), 1), r.eff1*x/t, c)
-		if r.D+max(c*se, math.Hypot(u1-r.P1, r.P0-l0)) < margin {
+		if r.D+max((c+skewed(r.Skew*math.Sqrt(t/x), c))*se, math.Hypot(u1-r.P1, r.P0-l0)) < margin {
 			return h, true
 		}
 	}

@@ -20,8 +20,11 @@ func TestExplore(t *testing.T) {
 	t0 := time.Now()
 	for _, pm := range []float64{6, 60, 600} {
 		for _, p := range []float64{0.0001, 0.004, 0.01, 0.05} {
-			for _, x := range []process{{name: "plain"}, {name: "bursty", burstEvery: 12 * time.Hour}, {name: "rare", burstEvery: 48 * time.Hour}, {name: "season", seasonal: true}, {name: "outages+controls", outages: 2, controls: 3}, {name: "outages alone", outages: 2}} {
+			for _, x := range []process{{name: "plain"}, {name: "bursty", burstEvery: 12 * time.Hour}, {name: "rare", burstEvery: 48 * time.Hour, even: true}, {name: "burstyeven", burstEvery: 12 * time.Hour, even: true}, {name: "season", seasonal: true}, {name: "outages+controls", outages: 2, controls: 3}, {name: "outages alone", outages: 2}} {
 				if s := os.Getenv("ONLY"); s != "" && s != x.name {
+					continue
+				}
+				if s := os.Getenv("P"); s != "" && s != fmt.Sprint(p) {
 					continue
 				}
 				x.perMinute, x.p = pm, p
@@ -49,6 +52,9 @@ func TestExplore(t *testing.T) {
 					}
 					if p2 {
 						fp2++
+					}
+					if os.Getenv("FP") != "" {
+						continue
 					}
 					ev, r = x.evidence(rng, s, 0)
 					f := false

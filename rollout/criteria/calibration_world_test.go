@@ -20,6 +20,8 @@ type process struct {
 	// burstEvery is the mean time between bursts of half an hour that hold 30 % of all
 	// failures; 0 for none.
 	burstEvery time.Duration
+	// even: a rise comes evenly, not in the same bursts.
+	even bool
 	// seasonal: traffic goes up and down by half with the day, errors by half the other
 	// way round, and are twice as many at weekends.
 	seasonal bool
@@ -251,11 +253,15 @@ func (c *circuitSim) step(from, to time.Time) {
 	if mean := c.perMinute * c.traffic(mid) * to.Sub(from).Minutes(); mean > 0 {
 		n = distuv.Poisson{Lambda: mean, Src: c.rng}.Rand()
 	}
-	mean := c.p * c.errors(mid)
-	if !from.Before(c.since) {
+	mean, even := c.p*c.errors(mid), 0.0
+	switch {
+	case from.Before(c.since):
+	case c.even:
+		even = c.rise
+	default:
 		mean += c.rise
 	}
-	q := c.share(mean, part(c.bursts, from, to))
+	q := even + c.share(mean, part(c.bursts, from, to))
 	enabled := c.judged && !from.Before(c.since)
 	f := -1.0
 	for _, o := range c.outages {
@@ -283,6 +289,9 @@ func (c *circuitSim) step(from, to time.Time) {
 	}
 	if f < 0 {
 		f = distuv.Binomial{N: n, P: q, Src: c.rng}.Rand()
+		if to.Sub(from) < simStep && 2*f >= n {
+			f = 0 // the breaker has no least volume: it would have opened on this minute
+		}
 	}
 	c.o.Success, c.o.Failure, c.o.T = c.o.Success+n-f, c.o.Failure+f, to.UnixMilli()
 	c.c.Outcomes = append(c.c.Outcomes, c.o)

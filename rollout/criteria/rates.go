@@ -226,7 +226,12 @@ func (s *Study) outage(k int, provider string, from, to time.Time, controls bool
 				all = append(all, h)
 			}
 		}
-		if x, failing := s.failing(all); failing && (!ok || x.share > found.share) {
+		x, failing := s.failing(all)
+		switch {
+		case failing && ok: // the interval is of two hours, and what failed in them may all lie in it
+			found.share = min(1, found.share+max(0, x.share-x.normal))
+			found.witnesses = append(found.witnesses, x.witnesses...)
+		case failing:
 			found, ok = x, true
 		}
 	}
