@@ -177,7 +177,7 @@ func (s *Study) reading(name string, rs *rates, failFast bool) reading {
 
 // firstLook is after how many hours a pass is possible at the earliest: the minimum,
 // and what a second look goes back or shifted bins lose.
-func (s *Study) firstLook() float64 { return float64(24*s.Request.MinDays - 2) }
+func (s *Study) firstLook() float64 { return float64(24*s.Request.MinDays - 3) }
 
 // statistic is a comparison with its verdict: pass below the margin, fail above it.
 func (s *Study) statistic(name, unit string, before, after, rise, lower, upper, margin float64) Statistic {
