@@ -2,6 +2,8 @@ package stat
 
 import (
 	"math"
+
+	"gonum.org/v1/gonum/stat/distuv"
 	"slices"
 )
 
@@ -22,6 +24,9 @@ type Rise struct {
 	// SE is the standard error of D, clustered. Phi is how much larger its square
 	// is than chance alone makes it.
 	SE, Phi float64
+	// Skew is the skewness of the bake's sum, at least 0: of errors that come in few
+	// bursts, a bake that had few of them looks better and surer than it is.
+	Skew float64
 	// Hours of the bake with outcomes; Matched is the share of its outcomes for which
 	// the same hour of the week was there before.
 	Hours   int
@@ -30,11 +35,16 @@ type Rise struct {
 	eff0, eff1 float64
 	// v0 is the part of SE² that is the baseline's.
 	v0 float64
+	// df are the degrees of freedom of SE²: few where few blocks hold most of it.
+	df float64
 }
 
 // clusters are the block lengths, in hours, over which errors are taken to belong
 // together; the one that gives the largest error counts.
 func clusters() []int { return []int{1, 4} }
+
+// plenty of degrees of freedom make a normal distribution of Student's.
+const plenty = 1000
 
 // fewest is how many blocks an error can be estimated from.
 const fewest = 12
@@ -133,6 +143,7 @@ func RiseOf(before, after []Hour) (r Rise, ok bool) {
 	// Clustered: the residuals of an hour, and of neighbouring hours, belong together,
 	// and so do the weeks that share a baseline hour.
 	var v float64
+	r.df = plenty
 	for _, b := range clusters() {
 		sums := map[int]float64{}
 		for _, h := range after {
@@ -145,9 +156,17 @@ func RiseOf(before, after []Hour) (r Rise, ok bool) {
 		if g < fewest {
 			continue
 		}
-		sq := 0.0
+		sq, cube, quart := 0.0, 0.0, 0.0
 		for _, k := range sortedKeys(sums) {
 			sq += sums[k] * sums[k]
+			cube += sums[k] * sums[k] * sums[k]
+			quart += sums[k] * sums[k] * sums[k] * sums[k]
+		}
+		if sq > 0 {
+			r.Skew = max(r.Skew, cube/math.Pow(sq, 1.5))
+			if df := 2 * sq * sq / max(quart-sq*sq/g, 1e-12*sq*sq); df < r.df {
+				r.df = max(df, 1) // Satterthwaite 1946, with the blocks' own fourth moment
+			}
 		}
 		v = max(v, sq/(r.N1*r.N1)*g/(g-1))
 	}
@@ -174,43 +193,79 @@ func (r Rise) Sure0() float64 {
 	return max(0, min(r.P0, r.F0/r.N0)-math.Sqrt(r.v0))
 }
 
+// studentized is the factor that has under Student's distribution the tail that c has
+// under the normal one.
+func studentized(c, df float64) float64 {
+	if df >= plenty {
+		return c
+	}
+	return distuv.StudentsT{Mu: 0, Sigma: 1, Nu: df}.Quantile(distuv.UnitNormal.CDF(c))
+}
+
+// skewed is by how many standard errors more an upper bound must reach for a skewed
+// sum (Johnson 1978, first order).
+func skewed(skew, c float64) float64 { return skew * (1 + 2*c*c) / 6 }
+
 // Bounds are one-sided bounds of the true rise, each with error alpha over all
-// looks: the wider of a normal one on the clustered error and, for rare failures,
-// Newcombe's score interval (1998, method 10) on the effective sample sizes.
-func (r Rise) Bounds(alphaLower, alphaUpper float64) (lo, hi float64) {
-	bound := func(alpha float64) (lo, hi float64) {
-		c := Always(float64(r.Hours), alpha)
+// looks: the wider of one on the clustered error, from above corrected for few and
+// skewed clusters, and, for rare failures, Newcombe's score interval (1998, method 10)
+// on the effective sample sizes. The lower bound holds at looks from the first hour on,
+// the upper one at those after `first` hours: earlier ones cannot pass.
+func (r Rise) Bounds(alphaLower, alphaUpper, first float64) (lo, hi float64) {
+	bound := func(c float64) (lo, hi float64) {
 		p0, p1 := min(max(r.P0, 0), 1), min(max(r.P1, 0), 1)
 		l0, u0 := Wilson(p0, r.eff0, c)
 		l1, u1 := Wilson(p1, r.eff1, c)
-		hi = r.D + max(c*r.SE, math.Hypot(u1-p1, p0-l0))
+		ct := studentized(c, r.df) + skewed(r.Skew, c)
+		hi = r.D + max(ct*r.SE, math.Hypot(u1-p1, p0-l0))
 		lo = r.D - max(c*r.SE, math.Hypot(p1-l1, u0-p0))
 		return lo, hi
 	}
-	lo, _ = bound(alphaLower)
-	_, hi = bound(alphaUpper)
+	lo, _ = bound(Always(float64(r.Hours), alphaLower))
+	_, hi = bound(r.factor(float64(r.Hours), first, alphaUpper))
 	return lo, hi
 }
 
 // Needed is after how many hours in all, at the present traffic and noise, the
 // upper bound may be expected below margin; ok is false where it will not within
 // a hundred days.
-func (r Rise) Needed(margin, alpha float64) (hours int, ok bool) {
+func (r Rise) Needed(margin, alpha, first float64) (hours int, ok bool) {
 	t := float64(r.Hours)
 	v0, v1 := min(r.v0, 0.7*r.SE*r.SE), 0.0
 	v1 = r.SE*r.SE - v0
 	for h := r.Hours; h <= 2400; h += 6 {
 		x := float64(h)
-		c := Always(x, alpha)
+		c := r.factor(x, first, alpha)
 		se := math.Sqrt(v1*t/x + v0*min(t, Week)/min(x, Week))
 		l0, _ := Wilson(min(max(r.P0, 0), 1), r.eff0*min(x, Week)/min(t, Week), c)
 		_, u1 := Wilson(min(max(r.P1, 0), 1), r.eff1*x/t, c)
-		if r.D+max(c*se, math.Hypot(u1-r.P1, r.P0-l0)) < margin {
+		if r.D+max((studentized(c, r.df*x/t)+skewed(r.Skew*math.Sqrt(t/x), c))*se, math.Hypot(u1-r.P1, r.P0-l0)) < margin {
 			return h, true
 		}
 	}
 	return 0, false
 }
+
+// factor is how many standard errors wide a bound must be at t hours that is looked at
+// from `first` hours on. The rise at a later look is the earlier one with noise taken
+// away, down to that of the baseline, which all looks share: a Brownian motion in the
+// variance, backwards.
+func (r Rise) factor(t, first, alpha float64) float64 {
+	if first <= 0 || t < first {
+		return Always(t, alpha)
+	}
+	now := float64(r.Hours)
+	v1 := max(r.SE*r.SE-r.v0, 0) * now
+	v0 := r.v0 * min(now, Week)
+	last := v0/Week + v1/longest
+	if last <= 0 {
+		return Always(t, alpha)
+	}
+	return min(Always(t, alpha), Looks((v1/first+v0/min(first, Week))/last, alpha))
+}
+
+// longest is for how many hours a bake is looked at.
+const longest = 2400
 
 func sortedKeys(m map[int]float64) []int {
 	keys := make([]int, 0, len(m))

@@ -28,6 +28,27 @@ func Always(t, alpha float64) float64 {
 	return math.Sqrt(2 * (v + 1) / v * math.Log1p(math.Sqrt(v+1)/(2*alpha)))
 }
 
+// Looks is how many standard errors wide a one-sided bound must be to hold at every
+// look, with error alpha in all, while the variance of what is looked at falls by the
+// given ratio: the tail of the maximum of a standardized Brownian motion (Miller and
+// Siegmund 1982), half of it for one side.
+func Looks(ratio, alpha float64) float64 {
+	if alpha <= 0 {
+		return math.Inf(1)
+	}
+	l := math.Log(max(ratio, 1))
+	lo, hi := 1.0, 40.0
+	for range 60 {
+		c := (lo + hi) / 2
+		if distuv.UnitNormal.Prob(c)*((c-1/c)*l/2+2/c) > alpha {
+			lo = c
+		} else {
+			hi = c
+		}
+	}
+	return hi
+}
+
 // Wilson bounds a share of n by z standard errors (Wilson 1927).
 func Wilson(p, n, z float64) (lo, hi float64) {
 	if n <= 0 {

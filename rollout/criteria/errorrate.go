@@ -109,7 +109,7 @@ func (s *Study) undecided(tf *TenantFinding, readings []reading, stuck bool) {
 		if x.stat.Verdict == Pass {
 			continue
 		}
-		hours, ok := x.rise.Needed(x.stat.Margin, alphaRate)
+		hours, ok := x.rise.Needed(x.stat.Margin, alphaRate, s.firstLook())
 		if !ok {
 			tf.State = Stuck
 			tf.Needs = fmt.Sprintf("a longer baseline, or more traffic: a rise of %s against a margin of %s will not be decided at the present noise", points(x.stat.Rise), points(x.stat.Margin))
@@ -168,11 +168,16 @@ func (s *Study) reading(name string, rs *rates, failFast bool) reading {
 		return x
 	}
 	x.ok, x.rise = true, high
-	_, upper := high.Bounds(alphaRate, alphaRate)
-	lower, _ := low.Bounds(alphaRate/float64(len(s.Evidence.Tenants)), alphaRate)
+	first := s.firstLook()
+	_, upper := high.Bounds(alphaRate, alphaRate, first)
+	lower, _ := low.Bounds(alphaRate/float64(len(s.Evidence.Tenants)), alphaRate, first)
 	x.stat = s.statistic(name, "share", high.P0, high.P1, high.D, lower, upper, s.Request.Margins.ErrorRate.Of(high.Sure0()))
 	return x
 }
+
+// firstLook is after how many hours a pass is possible at the earliest: the minimum,
+// and what a second look goes back or shifted bins lose.
+func (s *Study) firstLook() float64 { return float64(24*s.Request.MinDays - 3) }
 
 // statistic is a comparison with its verdict: pass below the margin, fail above it.
 func (s *Study) statistic(name, unit string, before, after, rise, lower, upper, margin float64) Statistic {

@@ -189,7 +189,12 @@ func (s *Study) outage(k int, provider string, from, to time.Time, controls bool
 	self := s.witness(t.ID)
 	for at := from.Truncate(time.Hour); at.Before(to); at = at.Add(time.Hour) {
 		v := s.hour(provider, t.Baseline, at, to, controls)
-		if x, failing := v.failing(s.world.who, v.of(self)); failing && (!ok || x.share > found.share) {
+		x, failing := v.failing(s.world.who, v.of(self))
+		switch {
+		case failing && ok: // the interval is of two hours, and what failed in them may all lie in it
+			found.share = min(1, found.share+max(0, x.share-x.normal))
+			found.witnesses = union(found.witnesses, x.witnesses)
+		case failing:
 			found, ok = x, true
 		}
 	}
