@@ -231,6 +231,9 @@ func rateSummary(rs []reading) string {
 			worst = x.stat
 		}
 	}
+	if worst.Verdict == Fail {
+		return fmt.Sprintf("%s; a rise of at least %s, margin %s", strings.Join(parts, ", "), points(worst.Lower), points(worst.Margin))
+	}
 	return fmt.Sprintf("%s; a rise of at most %s, margin %s", strings.Join(parts, ", "), points(max(worst.Upper, 0)), points(worst.Margin))
 }
 

@@ -129,7 +129,7 @@ func (s *Study) notes() []string {
 	notes := []string{}
 	ev := s.Evidence
 	if n := len(ev.Tenants); n > 1 {
-		notes = append(notes, fmt.Sprintf("%d tenants are judged: a phase passes only if each passes, and a fail of a statistical criterion is held to 5 %%/%d, so that the chance of failing any unchanged tenant stays below 5 %% for each such criterion", n, n))
+		notes = append(notes, fmt.Sprintf("%d tenants are judged: a phase passes only if each passes, and a fail by statistics is held to 5 %% over all that are compared, so that the chance of failing any unchanged tenant stays below that for each such criterion", n))
 	}
 	if s.Request.Policies == nil {
 		notes = append(notes, "which other tenants are enabled is not known: all of them are taken as controls for error rates, none for saved calls")

@@ -54,7 +54,7 @@ func seriesFor(m *evidence.Measure, tenant string) (s *evidence.MeasureSeries, p
 	return s, ""
 }
 
-// flat: a value that never changes measures nothing; one that only grows is a counter.
+// shapeless: a value that never changes measures nothing; one that only grows is a counter.
 func shapeless(s *evidence.MeasureSeries) string {
 	if len(s.Values) < 100 {
 		return ""
@@ -174,7 +174,7 @@ type comparison struct {
 	// back turns a level into the query's unit; relative: levels are logarithms.
 	back     func(float64) float64
 	relative bool
-	// lower is better: the sign of a rise that is worse.
+	// higher: more of it is better, so that a fall is worse.
 	higher bool
 	// need is how many hours the query must have answered for a pass, seen how many it
 	// has.

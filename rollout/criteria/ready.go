@@ -268,7 +268,7 @@ func round(d time.Duration) string {
 	return fmt.Sprintf("%.0f s", d.Seconds())
 }
 
-// points prints a share as percent, and its difference in points.
+// percent prints a share as percent, points a difference of shares.
 func percent(x float64) string { return digits(100*x) + " %" }
 
 func points(x float64) string { return digits(100*x) + " points" }

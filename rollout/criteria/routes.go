@@ -23,7 +23,7 @@ const (
 const (
 	// maxGrow bounds how many scrapes the rate interval grows after the open.
 	maxGrow = 10
-	// broken is the share of failures that a witness must not have had in the hours
+	// brokenWitness is the share of failures that a witness must not have had in the hours
 	// before: one that fails all the time says nothing about this open.
 	brokenWitness = 0.25
 )

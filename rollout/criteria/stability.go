@@ -34,7 +34,7 @@ func (Stable) Judge(s *Study, _ int) TenantFinding {
 		p := s.stable(q, first, last)
 		parts = append(parts, p)
 		names = append(names, q.Name)
-		if len(p.Statistics) > 0 && p.Statistics[0].Rise < 0 {
+		if len(p.Statistics) > 0 && p.Statistics[0].Upper < 0 { // better for certain, not by chance
 			better = append(better, q.Name)
 		}
 		tf.Statistics = append(tf.Statistics, p.Statistics...)
@@ -148,14 +148,22 @@ func (s *Study) baselineFrom(first time.Time) time.Time {
 // Counterexamples implements Criterion.
 func (Stable) Counterexamples(s *Study, _ int) []Counterexample {
 	_, last := s.bakes()
-	q := s.Request.Stability[0]
-	factor := 1 + 2*q.Margin
-	if q.Higher {
-		factor = 1 - 2*q.Margin
+	var ces []Counterexample
+	for _, q := range s.Request.Stability {
+		factor := 1 + 2*q.Margin
+		if q.Higher {
+			factor = 1 - 2*q.Margin
+		}
+		name := evidence.StabilityPrefix + q.Name
+		if m := s.Evidence.Measure(name); m != nil && len(m.Series) == 1 && stat.Mean(m.Series[0].Values) < 0 {
+			factor = 2 - factor // below zero, more of it is farther down
+		}
+		for _, ce := range measureExamples(name, last, factor, nil) {
+			if len(s.Request.Stability) > 1 {
+				ce.Name = q.Name + ": " + ce.Name
+			}
+			ces = append(ces, ce)
+		}
 	}
-	name := evidence.StabilityPrefix + q.Name
-	if m := s.Evidence.Measure(name); m != nil && len(m.Series) == 1 && stat.Mean(m.Series[0].Values) < 0 {
-		factor = 2 - factor // below zero, more of it is farther down
-	}
-	return measureExamples(name, last, factor, nil)
+	return ces
 }
