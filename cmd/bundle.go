@@ -46,7 +46,7 @@ func (a *app) evaluateBundle(c *cobra.Command, file string, o evaluateOptions) e
 	if err != nil {
 		return err
 	}
-	q, err := askedThen(b.Asked)
+	q, err := readAsked(b.Asked)
 	if err != nil {
 		return fault.Hint(fault.New(fault.Usage, "%s: what was asked cannot be read: %w", file, err), "ask the server again without --bundle")
 	}
@@ -56,26 +56,6 @@ func (a *app) evaluateBundle(c *cobra.Command, file string, o evaluateOptions) e
 		return fault.New(fault.Usage, "%s: %w", file, err)
 	}
 	return a.showEvaluation(doc, o)
-}
-
-// askedThen reads what was asked. What an older cbops did not keep is what it could not
-// be asked otherwise: the guide's settings, and no statements.
-func askedThen(raw []byte) (criteria.Request, error) {
-	var head struct{ Phase int }
-	if err := json.Unmarshal(raw, &head); err != nil {
-		return criteria.Request{}, err
-	}
-	if head.Phase < 1 || head.Phase > 4 {
-		return criteria.Request{}, fmt.Errorf("phase %d: the guide has phases 1 to 4", head.Phase)
-	}
-	q := criteria.NewRequest(head.Phase)
-	if err := json.Unmarshal(raw, &q); err != nil {
-		return q, err
-	}
-	if bad := q.Check(); len(bad) > 0 {
-		return q, errors.New(bad[0])
-	}
-	return q, nil
 }
 
 func changedFlags(c *cobra.Command) (names []string) {

@@ -119,19 +119,25 @@ func parseQuery(s string) (gather.MeasureQuery, *criteria.Stability, error) {
 		return gather.MeasureQuery{}, nil, fault.Hint(fault.New(fault.Usage, "--query %s", fmt.Sprintf(format, args...)),
 			"NAME=PROMQL with latency, tenantErrorRate, providerHealthy, or stability/NAME:higher")
 	}
-	if !ok || expr == "" {
+	switch {
+	case !ok || expr == "":
 		return bad("%q: want NAME=PROMQL", s)
+	case len(expr) > plan.MaxExpr:
+		return bad("%q: an expression of %d bytes: at most %d", name, len(expr), plan.MaxExpr)
 	}
 	short, stability := strings.CutPrefix(name, evidence.StabilityPrefix)
 	switch {
 	case stability:
 		short, direction, _ := strings.Cut(short, ":")
-		if short == "" || direction != "higher" && direction != "lower" {
-			return bad("%s: a stability query says which direction is better: stability/NAME:higher or :lower", name)
+		if !plan.QueryName(short) {
+			return bad("%q: a stability query's name has 1 to 64 letters, digits, or any of _ . -", name)
+		}
+		if direction != "higher" && direction != "lower" {
+			return bad("%q: a stability query says which direction is better: stability/NAME:higher or :lower", name)
 		}
 		return gather.MeasureQuery{Name: evidence.StabilityPrefix + short, Expr: expr}, &criteria.Stability{Name: short, Higher: direction == "higher", Margin: criteria.DefaultStability}, nil
 	case !slices.Contains([]string{evidence.Latency, evidence.TenantErrorRate, evidence.ProviderHealthy}, name):
-		return bad("%s: no such query", name)
+		return bad("%q: no such query", name)
 	}
 	return gather.MeasureQuery{Name: name, Expr: expr}, nil, nil
 }

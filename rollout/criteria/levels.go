@@ -283,14 +283,18 @@ func (c comparison) words(st Statistic) string {
 }
 
 // Counterexamples implements Criterion.
-func (Latency) Counterexamples(s *Study, k int) []Counterexample {
+func (c Latency) Counterexamples(s *Study, k int) []Counterexample {
 	t := &s.Evidence.Tenants[k]
-	return measureExamples(evidence.Latency, t.Since, 1+2*s.Request.Margins.Latency, func(c *Case) { c.Evidence.Tenants[c.Tenant].Config.Enabled = false })
+	sts := c.Judge(s, k).Statistics
+	if len(sts) == 0 {
+		return nil
+	}
+	return measureExamples(evidence.Latency, t.Since, worse(sts[0], s.Request.Margins.Latency, false, true), func(c *Case) { c.Evidence.Tenants[c.Tenant].Config.Enabled = false })
 }
 
-// measureExamples break a measure: gone, worse by a factor from an instant on, not a
+// measureExamples break a measure: gone, worse from an instant on, not a
 // number, ended early.
-func measureExamples(name string, since time.Time, factor float64, off func(*Case)) []Counterexample {
+func measureExamples(name string, since time.Time, worse func(float64) float64, off func(*Case)) []Counterexample {
 	change := func(with func(x *evidence.MeasureSeries)) func(*Case) {
 		return func(c *Case) {
 			all := slices.Clone(c.Evidence.Measures)
@@ -315,7 +319,7 @@ func measureExamples(name string, since time.Time, factor float64, off func(*Cas
 			x.Values = slices.Clone(x.Values)
 			for i := range x.Values {
 				if x.Times[i] > since.UnixMilli() {
-					x.Values[i] *= factor
+					x.Values[i] = worse(x.Values[i])
 				}
 			}
 		})},

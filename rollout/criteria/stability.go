@@ -128,9 +128,15 @@ func (s *Study) stable(q Stability, first, last time.Time) TenantFinding {
 	}
 	s.compare(&tf, before, after, comparison{name: name, margin: q.Margin * math.Abs(stat.Mean(vs)), tests: len(s.Request.Stability), back: same,
 		higher: q.Higher, need: s.Request.MinDays * 24, seen: s.answered(m, x, last)})
-	if len(tf.Statistics) > 0 {
-		tf.Summary = q.Name + ": " + tf.Summary
+	if len(tf.Statistics) == 0 {
+		return tf
 	}
+	if st := tf.Statistics[0]; tf.Verdict != Fail && otherUnit(st) {
+		tf.Verdict, tf.State, tf.ETA = Inconclusive, Stuck, nil
+		tf.Summary = fmt.Sprintf("%s to %s: so much better that the query may have changed its unit", digits(st.Before), digits(st.After))
+		tf.Needs = "one unit before and after enabling, or a waiver"
+	}
+	tf.Summary = q.Name + ": " + tf.Summary
 	return tf
 }
 
@@ -146,20 +152,16 @@ func (s *Study) baselineFrom(first time.Time) time.Time {
 }
 
 // Counterexamples implements Criterion.
-func (Stable) Counterexamples(s *Study, _ int) []Counterexample {
+func (c Stable) Counterexamples(s *Study, k int) []Counterexample {
 	_, last := s.bakes()
+	sts := c.Judge(s, k).Statistics
+	if len(sts) != len(s.Request.Stability) {
+		return nil
+	}
 	var ces []Counterexample
-	for _, q := range s.Request.Stability {
-		factor := 1 + 2*q.Margin
-		if q.Higher {
-			factor = 1 - 2*q.Margin
-		}
-		name := evidence.StabilityPrefix + q.Name
-		if m := s.Evidence.Measure(name); m != nil && len(m.Series) == 1 && stat.Mean(m.Series[0].Values) < 0 {
-			factor = 2 - factor // below zero, more of it is farther down
-		}
-		for _, ce := range measureExamples(name, last, factor, nil) {
-			if len(s.Request.Stability) > 1 {
+	for i, q := range s.Request.Stability {
+		for _, ce := range measureExamples(evidence.StabilityPrefix+q.Name, last, worse(sts[i], q.Margin, q.Higher, false), nil) {
+			if len(sts) > 1 {
 				ce.Name = q.Name + ": " + ce.Name
 			}
 			ces = append(ces, ce)

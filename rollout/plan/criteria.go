@@ -144,9 +144,18 @@ func (r *reader) queries(n *yaml.Node, q *Queries) {
 	})
 }
 
+// MaxExpr is how long a PromQL expression may be, in bytes.
+const MaxExpr = 10_000
+
+// QueryName reports whether a stability query may be called so: reports show it, and
+// flags name it.
+func QueryName(s string) bool {
+	return len(s) > 0 && len(s) <= 64 && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-") == ""
+}
+
 // expr reads a query; whether it is PromQL the server says.
 func (r *reader) expr(n *yaml.Node) string {
-	if n.Kind != yaml.ScalarNode || n.Tag == "!!null" || strings.TrimSpace(n.Value) == "" || len(n.Value) > 10_000 {
+	if n.Kind != yaml.ScalarNode || n.Tag == "!!null" || strings.TrimSpace(n.Value) == "" || len(n.Value) > MaxExpr {
 		r.bad(n, "", "want a PromQL expression")
 		return ""
 	}
@@ -164,6 +173,10 @@ func (r *reader) stability(n *yaml.Node, q *Queries) {
 	})
 	if s.Name, s.Higher = name, direction == "higher"; name == "" || expr == "" || direction == "" {
 		r.bad(n, "", "stability: want name, query, and the direction that is better: higher or lower")
+		return
+	}
+	if !QueryName(name) {
+		r.bad(n, "", "stability: a query's name has 1 to 64 letters, digits, or any of _ . -")
 		return
 	}
 	if slices.ContainsFunc(q.Stability, func(o criteria.Stability) bool { return o.Name == name }) {

@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/cbops/cbops/internal/fault"
 	"github.com/cbops/cbops/rollout/plan"
@@ -69,7 +70,7 @@ func FuzzParseStatements(f *testing.F) {
 func check(t *testing.T, texts ...string) {
 	t.Helper()
 	for _, s := range texts {
-		if s == "" || len(s) > 1000 || strings.ContainsAny(s, "\n\r\x1b\x00\x7f") {
+		if s == "" || len(s) > 1000 || strings.ContainsFunc(s, unicode.IsControl) || strings.ContainsAny(s, "\u202a\u202e\u2028\ufeff") {
 			t.Fatalf("taken: %q", s)
 		}
 	}

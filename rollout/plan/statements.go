@@ -11,7 +11,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
+	"github.com/agext/levenshtein"
 	"gopkg.in/yaml.v3"
 
 	"github.com/cbops/cbops/internal/fault"
@@ -73,10 +75,11 @@ func ParseStatements(path string, raw []byte, kinds ...string) (statement.Set, e
 		LeftDisabled: tell(func(n *yaml.Node) { s.Disabled = append(s.Disabled, r.disabled(n)) }),
 		Bakes:        tell(func(n *yaml.Node) { s.Bakes = append(s.Bakes, r.bake(n)) }),
 	}
-	known := map[string]func(*yaml.Node){"apiVersion": func(*yaml.Node) {}, "kind": func(*yaml.Node) {}}
+	known := map[string]func(*yaml.Node){"apiVersion": r.oneOf(new(string), "cbops/v1"), "kind": r.oneOf(new(string), "Statements")}
 	for k, read := range all {
-		if slices.Contains(kinds, k) {
-			known[k] = read
+		known[k] = read
+		if !slices.Contains(kinds, k) {
+			known[k] = func(n *yaml.Node) { r.bad(n, "give this file to --"+flagOf(k), "%s do not belong here", k) }
 		}
 	}
 	r.fields(doc.Content[0], "statements", known)
@@ -130,6 +133,17 @@ func shapes(kinds []string) string {
 	return "want " + strings.Join(out, ", or ")
 }
 
+// flagOf is the flag of evaluate that takes a kind.
+func flagOf(kind string) string {
+	switch kind {
+	case Attestations:
+		return "attest"
+	case QuietTenants, LeftDisabled:
+		return Waivers
+	}
+	return kind
+}
+
 // notYAML is an error of the YAML parser with its place; the parser tells the line in
 // its words only.
 func notYAML(path string, err error) error {
@@ -140,9 +154,20 @@ func notYAML(path string, err error) error {
 	return fault.New(fault.Usage, "%s:%s:1: neither YAML nor JSON: %s", path, line, text)
 }
 
-// words reads a text that people wrote: one line, and not without end.
+// hidden is a character that a terminal acts on and does not show: a control, also one
+// of the C1 set, or one that reorders a line.
+func hidden(c rune) bool {
+	return unicode.IsControl(c) || c == 0x200e || c == 0x200f || c >= 0x2028 && c <= 0x202e || c >= 0x2066 && c <= 0x2069 || c == 0xfeff
+}
+
+// words reads a text that people wrote: one line that shows all that is in it, and not
+// without end. JSON and YAML show it as it is.
 func (r *reader) words(to *string) func(*yaml.Node) {
 	return func(n *yaml.Node) {
+		if n.Kind == yaml.ScalarNode && strings.ContainsFunc(n.Value, hidden) {
+			r.bad(n, "write it on one line, in plain text", "control character in a text")
+			return
+		}
 		if len(n.Value) > maxWords {
 			r.bad(n, "say it in a sentence, and link to the rest", "a text of %d bytes: at most %d", len(n.Value), maxWords)
 			return
@@ -165,7 +190,13 @@ func (r *reader) criterion(to *string, phased bool) func(*yaml.Node) {
 			}
 		}
 		if n.Kind == yaml.ScalarNode && *to != "" && !slices.Contains(known, short) {
-			r.bad(n, "one of "+strings.Join(known, ", "), "there is no criterion %q", *to)
+			hint := "one of " + strings.Join(known, ", ")
+			for _, k := range known {
+				if len(short) < 64 && levenshtein.Distance(short, k, nil) < 3 {
+					hint = fmt.Sprintf("did you mean %q?", k)
+				}
+			}
+			r.bad(n, hint, "there is no criterion %q", *to)
 		}
 	}
 }
