@@ -193,6 +193,12 @@ func (r Rise) Sure0() float64 {
 	return max(0, min(r.P0, r.F0/r.N0)-math.Sqrt(r.v0))
 }
 
+// Most0 is the other end: a share that the baseline's own is not above. A rise beyond the
+// margin of it is beyond the margin whatever the baseline.
+func (r Rise) Most0() float64 {
+	return min(1, max(r.P0, r.F0/r.N0)+math.Sqrt(r.v0))
+}
+
 // studentized is the factor that has under Student's distribution the tail that c has
 // under the normal one.
 func studentized(c, df float64) float64 {

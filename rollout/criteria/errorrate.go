@@ -172,6 +172,9 @@ func (s *Study) reading(name string, rs *rates, failFast bool) reading {
 	_, upper := high.Bounds(alphaRate, alphaRate, first)
 	lower, _ := low.Bounds(alphaRate/float64(len(s.Evidence.Tenants)), alphaRate, first)
 	x.stat = s.statistic(name, "share", high.P0, high.P1, high.D, lower, upper, s.Request.Margins.ErrorRate.Of(high.Sure0()))
+	if x.stat.Verdict == Fail && lower <= s.Request.Margins.ErrorRate.Of(low.Most0()) {
+		x.stat.Verdict = Inconclusive // with the baseline at its highest, it would be within the margin
+	}
 	return x
 }
 
