@@ -192,7 +192,7 @@ func TestRiseOfBursts(t *testing.T) {
 		t.Errorf("three bursts: phi %.1f (without %.1f), skew %.2f, degrees of freedom %.1f", b.Phi, a.Phi, b.Skew, b.df)
 	}
 	_, hi := b.Bounds(0.05, 0.05, 72)
-	if (hi-b.D)/b.SE < 3 {
+	if (hi-b.D)/b.SE < Looks(3, 0.05) {
 		t.Errorf("a bound of %.2f standard errors from three bursts", (hi-b.D)/b.SE)
 	}
 }
