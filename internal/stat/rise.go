@@ -213,16 +213,18 @@ func studentized(c, df float64) float64 {
 func skewed(skew, c float64) float64 { return skew * (1 + 2*c*c) / 6 }
 
 // Bounds are one-sided bounds of the true rise, each with error alpha over all
-// looks: the wider of one on the clustered error, from above corrected for few and
-// skewed clusters, and, for rare failures, Newcombe's score interval (1998, method 10)
+// looks: the wider of one on the clustered error, and, for rare failures, Newcombe's score interval (1998, method 10)
 // on the effective sample sizes. The lower bound holds at looks from the first hour on,
-// the upper one at those after `first` hours: earlier ones cannot pass.
+// the upper one at those after `first` hours: earlier ones cannot pass. The factor of
+// those few looks is corrected for few and skewed clusters, up to that of all looks: one
+// outage is one cluster, and should not keep a tenant for ever.
 func (r Rise) Bounds(alphaLower, alphaUpper, first float64) (lo, hi float64) {
+	always := Always(float64(r.Hours), alphaUpper)
 	bound := func(c float64) (lo, hi float64) {
 		p0, p1 := min(max(r.P0, 0), 1), min(max(r.P1, 0), 1)
 		l0, u0 := Wilson(p0, r.eff0, c)
 		l1, u1 := Wilson(p1, r.eff1, c)
-		ct := studentized(c, r.df) + skewed(r.Skew, c)
+		ct := min(always, studentized(c, r.df)+skewed(r.Skew, c))
 		hi = r.D + max(ct*r.SE, math.Hypot(u1-p1, p0-l0))
 		lo = r.D - max(c*r.SE, math.Hypot(p1-l1, u0-p0))
 		return lo, hi
@@ -245,7 +247,7 @@ func (r Rise) Needed(margin, alpha, first float64) (hours int, ok bool) {
 		se := math.Sqrt(v1*t/x + v0*min(t, Week)/min(x, Week))
 		l0, _ := Wilson(min(max(r.P0, 0), 1), r.eff0*min(x, Week)/min(t, Week), c)
 		_, u1 := Wilson(min(max(r.P1, 0), 1), r.eff1*x/t, c)
-		if r.D+max((studentized(c, r.df*x/t)+skewed(r.Skew*math.Sqrt(t/x), c))*se, math.Hypot(u1-r.P1, r.P0-l0)) < margin {
+		if r.D+max(min(Always(x, alpha), studentized(c, r.df*x/t)+skewed(r.Skew*math.Sqrt(t/x), c))*se, math.Hypot(u1-r.P1, r.P0-l0)) < margin {
 			return h, true
 		}
 	}

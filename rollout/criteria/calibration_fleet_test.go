@@ -15,7 +15,7 @@ import (
 // tenant fail some in most fleets.
 func TestFamilyWiseError(t *testing.T) {
 	type fleet struct{ tenants, fleets int }
-	fleets, ups := []fleet{{20, 6}}, []bool{true}
+	fleets, ups := []fleet{{20, 3}}, []bool{true}
 	if n := soak(); n > 0 {
 		fleets, ups = []fleet{{20, 25 * n}, {200, 3 * n}}, []bool{false, true}
 	}

@@ -263,7 +263,7 @@ func stated() []row {
 
 // inNewBursts: a rise that comes in bursts a tenant without errors never had; a bake of
 // a few days sees few of them (docs/statistics.md, "What it cannot see").
-const inNewBursts = 0.12
+const inNewBursts = 0.2
 
 func rateRows() []row {
 	var rows []row
