@@ -79,7 +79,7 @@ func drifting(slots []int, resid []float64) (se, rho float64) {
 		rho = lag / paired
 		rho += (1 + 3*rho) / pairs
 		// What a short series cannot tell from a longer memory is taken for one.
-		rho += math.Sqrt(max(0, 1-rho*rho) / pairs)
+		rho += 2 * math.Sqrt(max(0, 1-rho*rho)/pairs)
 	}
 	rho = min(max(rho, 0), 0.98)
 	v := sq * n / (n - 1) * (1 + rho) / (1 - rho)

@@ -251,14 +251,18 @@ func kinds() []process {
 	}
 }
 
-// stated are the volumes at which an unchanged tenant without bursts passes phase 2 at
-// its minimum: outcomes a day at a baseline.
-func stated() []row {
-	var rows []row
-	for _, x := range []struct{ perDay, p float64 }{{6000, 0.004}, {2500, 0.01}, {10000, 0.05}} {
-		rows = append(rows, row{drawn: process{name: fmt.Sprintf("plain, %.0f a day", x.perDay), perMinute: x.perDay / 1440, p: x.p}, passes: true})
-	}
-	return rows
+// volume is a tenant's outcomes a day, its errors, and the share of histories in which
+// it must pass phase 2 at its minimum when nothing changed.
+type volume struct{ perDay, p, least float64 }
+
+func (v volume) process() process {
+	return process{name: fmt.Sprintf("plain, %.0f a day", v.perDay), perMinute: v.perDay / 1440, p: v.p}
+}
+
+// stated are the volumes of docs/statistics.md: those that reach the goal, and two that
+// were hoped for and do not.
+func stated() []volume {
+	return []volume{{5000, 0.004, 0.8}, {6500, 0.004, goalPass}, {2000, 0.01, 0.8}, {2500, 0.01, goalPass}, {10000, 0.05, goalPass}}
 }
 
 // inNewBursts: a rise that comes in bursts a tenant without errors never had; a bake of
@@ -287,7 +291,7 @@ func rateRows() []row {
 func TestCalibration(t *testing.T) {
 	head := []string{"req/min", "errors", "process"}
 	if n := soak(); n > 0 {
-		calibrate(t, head, append(rateRows(), stated()...), 25*n, 2)
+		calibrate(t, head, rateRows(), 25*n, 2)
 		return
 	}
 	runs := 5
@@ -312,7 +316,8 @@ func TestStatedVolumesPass(t *testing.T) {
 		t.Skip("too slow with the race detector")
 	}
 	sc := scenes()
-	for _, x := range stated() {
+	for _, v := range stated() {
+		x := v.process()
 		var pass cell
 		for i := range runs {
 			rng := rand.New(rand.NewPCG(77, uint64(i)))
@@ -322,8 +327,8 @@ func TestStatedVolumesPass(t *testing.T) {
 			pass.count(criteria.Judge(ev.AsOf(s.since.AddDate(0, 0, r.MinDays)), r)[0].Verdict == criteria.Pass)
 		}
 		t.Logf("%s: %s %% pass", strings.Join(x.cells(), " "), pass)
-		if _, hi := pass.bounds(); hi < goalPass {
-			t.Errorf("%s: unchanged, %s %% pass", strings.Join(x.cells(), " "), pass)
+		if _, hi := pass.bounds(); hi < v.least {
+			t.Errorf("%s: unchanged, %s %% pass, want %.0f", strings.Join(x.cells(), " "), pass, 100*v.least)
 		}
 	}
 }
