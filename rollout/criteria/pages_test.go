@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// pageOf is a criterion's page with its white space folded.
+// pageOf is a criterion's page.
 func pageOf(t *testing.T, id string) string {
 	t.Helper()
 	raw, err := os.ReadFile(filepath.Join("..", "..", "docs", "criteria", id+".md"))
