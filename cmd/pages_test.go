@@ -76,7 +76,7 @@ func checkQuotes(t *testing.T, quotes []quote, e criteria.Evaluation) {
 	}
 	for _, q := range quotes {
 		if !strings.Contains(said, q.text) {
-			t.Errorf("docs: %s shows what is not printed: %s", q.page, q.text)
+			t.Errorf("docs: %s shows what is not printed: %s\nprinted: %s", q.page, q.text, nearest(said, q.text))
 		}
 	}
 	common := readPage(t, "evaluate.md")
@@ -88,6 +88,16 @@ func checkQuotes(t *testing.T, quotes []quote, e criteria.Evaluation) {
 			}
 		}
 	}
+}
+
+// nearest is what was printed that begins as a quote does, as far as it does.
+func nearest(said, quote string) string {
+	for n := len(quote); n > 8; n-- {
+		if i := strings.Index(said, quote[:n]); i >= 0 {
+			return said[i:min(len(said), i+len(quote)+40)]
+		}
+	}
+	return "nothing like it"
 }
 
 func readPage(t *testing.T, name string) string {
