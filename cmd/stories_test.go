@@ -84,6 +84,7 @@ func told(t *testing.T, s history.Story, label, url string) {
 	if e.Verdict != s.Verdict {
 		t.Errorf("the phase: %s, want %s", e.Verdict, s.Verdict)
 	}
+	checkQuotes(t, quoted(t)[s.Name], e)
 	if len(e.Criteria) != len(s.Want) {
 		t.Errorf("%d criteria judged, the story speaks of %d", len(e.Criteria), len(s.Want))
 	}

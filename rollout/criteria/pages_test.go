@@ -1,122 +1,172 @@
-package criteria_test
+package criteria
 
 import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/cbops/cbops/rollout/criteria"
-	"github.com/cbops/cbops/rollout/evidence"
-	"github.com/cbops/cbops/rollout/plan"
 )
 
-const pages = "../../docs/criteria"
-
-// asked is the words for the phases that ask for a criterion.
-func asked(id string) string {
-	from := 1
-	for !slices.Contains(criteria.IDs(from), id) {
-		from++
-	}
-	switch from {
-	case 4:
-		return "Asked in phase 4,"
-	case 3:
-		return "Asked in phases 3 and 4,"
-	}
-	return fmt.Sprintf("Asked in phases %d to 4,", from)
-}
-
-// Pages, ids and code are one list, and each page says the guide's sentence, the
-// phases, and whether it is advisory, as the code has them.
-func TestPages(t *testing.T) {
-	entries, err := os.ReadDir(pages)
+// pageOf is a criterion's page.
+func pageOf(t *testing.T, id string) string {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join("..", "..", "docs", "criteria", id+".md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	ids := criteria.AllIDs()
-	for _, e := range entries {
-		if !slices.Contains(ids, strings.TrimSuffix(e.Name(), ".md")) {
-			t.Errorf("%s is the page of no criterion", e.Name())
-		}
+	return string(raw)
+}
+
+func folded(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// TestPages: pages, ids and code are one list. Every criterion has a page, every page
+// a criterion; a page quotes the guide and says when it is asked, has every section, and
+// names no counterexample and no route that does not exist.
+func TestPages(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join("..", "..", "docs", "criteria", "*.md"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	findings := map[string]criteria.Finding{}
-	for _, phase := range []int{4, 2} { // advisory is said in phase 2
-		for _, f := range criteria.Judge(&evidence.Evidence{}, criteria.NewRequest(phase)) {
-			findings[f.ID] = f
-		}
+	var pages []string
+	for _, f := range files {
+		pages = append(pages, strings.TrimSuffix(filepath.Base(f), ".md"))
 	}
-	for _, id := range ids {
-		raw, err := os.ReadFile(filepath.Join(pages, id+".md"))
-		if err != nil {
-			t.Errorf("no page: %v", err)
-			continue
-		}
-		page := string(raw)
-		if !strings.HasPrefix(page, "# "+id+"\n") {
-			t.Errorf("%s: the page begins with another name", id)
-		}
-		flat := strings.Join(strings.Fields(page), " ")
-		if guide := `The guide: "` + findings[id].Guide + `".`; !strings.Contains(flat, guide) {
-			t.Errorf("%s: the page does not say: %s", id, guide)
-		}
-		if !strings.Contains(flat, asked(id)) {
-			t.Errorf("%s: the page does not say: %s", id, asked(id))
-		}
-		if findings[id].Advisory != strings.Contains(page, "**Advisory** in phase") {
-			t.Errorf("%s: advisory before phase 3: %v, and the page says otherwise", id, findings[id].Advisory)
-		}
-		at := -1
-		for _, h := range []string{"## The rule", "## Reading the output", "## What it cannot see", "## Making it measurable"} {
-			i := strings.Index(page, "\n"+h+"\n")
-			if i <= at {
-				t.Errorf("%s: %q is missing, or not in its place", id, h)
+	ids := AllIDs()
+	slices.Sort(ids)
+	if !slices.Equal(pages, ids) {
+		t.Fatalf("pages %q\ncriteria %q", pages, ids)
+	}
+	code := sources(t)
+	for _, e := range catalogue() {
+		t.Run(e.judge.ID(), func(t *testing.T) {
+			page := pageOf(t, e.judge.ID())
+			for _, wrong := range pageFaults(page, e, code) {
+				t.Error(wrong)
 			}
-			at = i
-		}
-		for n, line := range strings.Split(page, "\n") {
-			if len([]rune(line)) > 92 && !strings.HasPrefix(line, "|") && !strings.HasPrefix(line, "    ") {
-				t.Errorf("%s:%d: %d characters", id, n+1, len([]rune(line)))
-			}
-		}
+		})
 	}
 }
 
-// The attestations that pages show can be used as they stand.
-func TestAttestationsOnPages(t *testing.T) {
-	seen := 0
-	for _, id := range criteria.AllIDs() {
-		raw, err := os.ReadFile(filepath.Join(pages, id+".md"))
+// sections are what each page has, in this order.
+func sections() []string {
+	return []string{"The rule", "Reading the output", "How a pass is proven", "What it cannot see", "Making it measurable"}
+}
+
+// pageFaults lists what is wrong with a page.
+func pageFaults(page string, e entry, code string) []string {
+	var wrong []string
+	bad := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
+	if !strings.HasPrefix(page, "# "+e.judge.ID()+"\n") {
+		bad("does not begin with # %s", e.judge.ID())
+	}
+	head, _, _ := strings.Cut(page, "\n## ")
+	if !strings.Contains(folded(head), `"`+e.guide+`"`) {
+		bad("does not quote the guide: %q", e.guide)
+	}
+	asked := fmt.Sprintf("Asked in phases %d to 4", e.from)
+	if e.from == 4 {
+		asked = "Asked in phase 4"
+	}
+	if e.advisory {
+		asked += ", advisory before phase 3"
+	}
+	if at := folded(head); !strings.Contains(at, asked) || !e.advisory && strings.Contains(at, "advisory") {
+		bad("does not say: %s", asked)
+	}
+	var have []string
+	for _, s := range strings.Split(page, "\n## ")[1:] {
+		title, _, _ := strings.Cut(s, "\n")
+		have = append(have, title)
+	}
+	if !slices.Equal(have, sections()) {
+		bad("sections %q, want %q", have, sections())
+	}
+	names := counterexamplesOn(page)
+	if len(names) == 0 {
+		bad("names no counterexample")
+	}
+	for _, name := range names {
+		if !strings.Contains(code, `"`+name+`"`) {
+			bad("no such counterexample in the code: %q", name)
+		}
+	}
+	if e.judge.ID() == (Opens{}).ID() {
+		wrong = append(wrong, routeFaults(page, code)...)
+	}
+	return wrong
+}
+
+// counterexamplesOn are the items of the list under "How a pass is proven".
+func counterexamplesOn(page string) (names []string) {
+	_, rest, _ := strings.Cut(page, "\n## How a pass is proven\n")
+	rest, _, _ = strings.Cut(rest, "\n## ")
+	for _, m := range regexp.MustCompile(`(?m)^- (.+)$`).FindAllStringSubmatch(rest, -1) {
+		names = append(names, m[1])
+	}
+	return names
+}
+
+// routeFaults holds the table of routes against the constants, both ways and in order.
+func routeFaults(page, code string) []string {
+	var want, have []string
+	for _, m := range regexp.MustCompile(`(?m)^\troute[A-Z]\w* += "(\w+)"$`).FindAllStringSubmatch(code, -1) {
+		want = append(want, m[1])
+	}
+	rule, _, _ := strings.Cut(page, "\n## Reading")
+	_, rule, _ = strings.Cut(rule, "| route | shows |\n")
+	rule, _, _ = strings.Cut(rule, "\n\n")
+	for _, m := range regexp.MustCompile("(?m)^\\| `(\\w+)` \\|").FindAllStringSubmatch(rule, -1) {
+		have = append(have, m[1])
+	}
+	if len(want) < 5 || !slices.Equal(want, have) {
+		return []string{fmt.Sprintf("routes %q, the code has %q", have, want)}
+	}
+	return nil
+}
+
+// sources is the package's code, tests left out.
+func sources(t *testing.T) string {
+	t.Helper()
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	for _, f := range files {
+		if strings.HasSuffix(f, "_test.go") {
+			continue
+		}
+		raw, err := os.ReadFile(f)
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, example, ok := strings.Cut(string(raw), "\n    attestations:\n")
-		if !ok {
-			continue
-		}
-		lines := []string{"attestations:"}
-		for _, l := range strings.Split(example, "\n") {
-			if !strings.HasPrefix(l, "    ") {
-				break
-			}
-			lines = append(lines, strings.TrimPrefix(l, "    "))
-		}
-		set, err := plan.ParseStatements(id+".md", []byte(strings.Join(lines, "\n")), plan.Attestations)
-		if err != nil {
-			t.Error(err)
-			continue
-		}
-		for _, a := range set.Attestations {
-			seen++
-			if !strings.HasSuffix(a.ID, id) {
-				t.Errorf("%s: the page attests %s", id, a.ID)
-			}
-		}
+		all.Write(raw)
 	}
-	if seen < 4 {
-		t.Errorf("only %d examples", seen)
+	return all.String()
+}
+
+// TestPagesCanFail: each fault of a page is found.
+func TestPagesCanFail(t *testing.T) {
+	e, code := catalogue()[0], sources(t)
+	page := pageOf(t, e.judge.ID())
+	for name, broken := range map[string]string{
+		"title":           strings.Replace(page, "# "+e.judge.ID(), "# opens", 1),
+		"guide":           strings.Replace(page, "No unexpected", "No surprising", 1),
+		"phases":          strings.Replace(page, "phases 1 to 4", "phases 2 to 4", 1),
+		"advisory":        strings.Replace(page, "phases 1 to 4", "phases 1 to 4, advisory before phase 3", 1),
+		"section":         strings.Replace(page, "## What it cannot see", "## Limits", 1),
+		"counterexample":  strings.Replace(page, "- an open on a single failure\n", "- an open on a single success\n", 1),
+		"a route missing": strings.Replace(page, "| `tail` |", "| tail |", 1),
+		"a route made up": strings.Replace(page, "| `tail` |", "| `oracle` |", 1),
+	} {
+		if broken == page {
+			t.Errorf("%s: nothing was changed", name)
+		}
+		if len(pageFaults(broken, e, code)) == 0 {
+			t.Errorf("%s: not found", name)
+		}
 	}
 }
