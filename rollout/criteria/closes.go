@@ -86,7 +86,7 @@ func (Closes) Judge(s *Study, k int) TenantFinding {
 	n := len(items) - silent
 	b := r.blocked(readsTransitions)
 	switch {
-	case worst == Fail && !r.cannotFail(readsTransitions):
+	case worst == Fail && !r.cannotFail(readsTransitions) && r.off == nil:
 		tf.Verdict = Fail
 		tf.Summary = fmt.Sprintf("%d of %s did not close after the provider was back", count[Fail], plural(n, "episode"))
 		tf.Needs = "a config that can close, a reset of the circuit, or traffic that asks the breaker"
@@ -102,7 +102,7 @@ func (Closes) Judge(s *Study, k int) TenantFinding {
 			count[Pass], plural(n, "episode"), count[Inconclusive], tf.Evidence[0].Text)
 		tf.Needs = "the circuit to close, or a sign that the provider is back"
 	case n == 0:
-		return s.noEpisode(k, tf)
+		tf = s.noEpisode(k, tf)
 	default:
 		tf.Verdict = Pass
 		tf.Summary = fmt.Sprintf("%d of %d closed, slowest at most %s after recovery", n, n, round(slowest))
@@ -334,6 +334,11 @@ func (o open) allowed(n int, back time.Time) time.Duration {
 	timeout := time.Duration(o.t.Config.TimeoutMS) * time.Millisecond
 	hour := o.c.Delta(o.ep.Opened.From.Add(-time.Hour), o.ep.Opened.From)
 	rate := (hour.Success + hour.Failure + hour.FailFast) / time.Hour.Seconds()
+	// What traffic there was since counts where it is less: an outage may end at night.
+	until := o.ep.Until(o.s.Evidence.At)
+	if since := o.c.Delta(back, until); since.OK && until.After(back) {
+		rate = min(rate, (since.Outcomes()+since.FailFast)/until.Sub(back).Seconds())
+	}
 	var traffic time.Duration
 	if rate > 0 {
 		q := distuv.Gamma{Alpha: float64(max(o.t.Config.SuccessThreshold, 1)) + k, Beta: rate}.

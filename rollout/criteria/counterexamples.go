@@ -43,8 +43,9 @@ func (s *Study) quietMoment(k, circuit int) (time.Time, bool) {
 		}
 		d := c.Delta(at.Add(-5*time.Minute), at.Add(5*time.Minute))
 		before := c.Delta(t.Since, at)
-		// Few failures around, traffic there, and the circuit is closed.
-		if d.OK && before.OK && d.Failure < evidence.MinFailures && before.Success > 0 && closedAt(c, at) {
+		// No more failures around than are usual, traffic there, and the circuit is closed.
+		usual := d.Failure < evidence.MinFailures || s.normal(s.tenant(k).circuits[circuit]).Tail(d.Failure, d.Outcomes()) >= 0.05
+		if d.OK && before.OK && usual && before.Success > 0 && closedAt(c, at) {
 			return at, true
 		}
 	}

@@ -37,6 +37,8 @@ type reading struct {
 	stat Statistic
 	rise stat.Rise
 	ok   bool
+	// needed is after how many hours more it may be decided at a margin.
+	needed func(margin float64) (hours int, ok bool)
 }
 
 // Judge implements Criterion.
@@ -77,9 +79,19 @@ func (ErrorRate) Judge(s *Study, k int) TenantFinding {
 		b.Evidence, b.Statistics = append(b.Evidence, tf.Evidence...), tf.Statistics
 		return *b
 	}
+	if _, problem := s.tenantErrors(k); problem != "" {
+		tf.Verdict, tf.State = Inconclusive, Stuck
+		tf.Summary = "queries.tenantErrorRate cannot be judged: " + problem
+		tf.Needs = "a query that answers a share from 0 to 1, by (tenant_id), or none"
+		return tf
+	}
 	tf.Verdict = verdict
 	if len(tf.Statistics) == 0 {
 		tf.State, tf.Summary, tf.Needs = Waiting, "too few outcomes to compare", "more traffic"
+		if !slices.ContainsFunc(rs.before, func(h hourly) bool { return h.n > 0 }) {
+			tf.State, tf.Summary = Stuck, "no outcomes before enabling: there is nothing to compare with"
+			tf.Needs = "a baseline: a bake that begins later (--since), or a waiver"
+		}
 		return tf
 	}
 	tf.Summary = rateSummary(readings)
@@ -109,13 +121,13 @@ func (s *Study) undecided(tf *TenantFinding, readings []reading, stuck bool) {
 		if x.stat.Verdict == Pass {
 			continue
 		}
-		hours, ok := x.rise.Needed(x.stat.Margin, alphaRate, s.firstLook())
+		hours, ok := x.needed(x.stat.Margin)
 		if !ok {
 			tf.State = Stuck
 			tf.Needs = fmt.Sprintf("a longer baseline, or more traffic: a rise of %s against a margin of %s will not be decided at the present noise", points(x.stat.Rise), points(x.stat.Margin))
 			return
 		}
-		latest = max(latest, hours-x.rise.Hours)
+		latest = max(latest, hours)
 	}
 	eta := s.Evidence.At.Add(time.Duration(latest) * time.Hour)
 	tf.ETA = &eta
@@ -168,6 +180,10 @@ func (s *Study) reading(name string, rs *rates, failFast bool) reading {
 		return x
 	}
 	x.ok, x.rise = true, high
+	x.needed = func(margin float64) (int, bool) {
+		hours, ok := high.Needed(margin, alphaRate, s.firstLook())
+		return hours - high.Hours, ok
+	}
 	first := s.firstLook()
 	_, upper := high.Bounds(alphaRate, alphaRate, first)
 	lower, _ := low.Bounds(alphaRate/float64(len(s.Evidence.Tenants)), alphaRate, first)
@@ -357,6 +373,14 @@ func (ErrorRate) Counterexamples(s *Study, k int) []Counterexample {
 			}
 			c.Evidence.Nodes = nodes
 		}})
+	if x, ok := s.tenantReading(k); ok {
+		for _, ce := range measureExamples(evidence.TenantErrorRate, s.Evidence.Tenants[k].Since, func(v float64) float64 { return min(1, v+max(0, -x.stat.Rise)+2*margin) }, nil) {
+			if ce.Name != noQuery { // without it the router's own counters are judged
+				ce.Name = "tenantErrorRate: " + ce.Name
+				ces = append(ces, ce)
+			}
+		}
+	}
 	return ces
 }
 

@@ -42,7 +42,7 @@ func (FalsePositives) Judge(s *Study, k int) TenantFinding {
 	r := s.ready(k)
 	b := r.blocked(readsTransitions)
 	switch {
-	case bad > 0 && !r.cannotFail(readsTransitions):
+	case bad > 0 && !r.cannotFail(readsTransitions) && r.off == nil:
 		tf.Verdict = Fail
 		tf.Summary = fmt.Sprintf("%d of %s opened for nothing and closed at their first probes: see no-unexpected-opens", bad, plural(n, "episode"))
 		tf.Needs = "what no-unexpected-opens needs"

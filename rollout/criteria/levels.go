@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/cbops/cbops/internal/stat"
@@ -54,15 +55,19 @@ func seriesFor(m *evidence.Measure, tenant string) (s *evidence.MeasureSeries, p
 	return s, ""
 }
 
-// shapeless: a value that never changes measures nothing; one that only grows is a counter.
-func shapeless(s *evidence.MeasureSeries) string {
-	if len(s.Values) < 100 {
-		return ""
+// shapeless: a value that never changes, before or since an instant, measures nothing;
+// one that only grows is a counter.
+func shapeless(s *evidence.MeasureSeries, since time.Time) string {
+	i := sort.Search(len(s.Times), func(i int) bool { return s.Times[i] > since.UnixMilli() })
+	for _, part := range []struct {
+		values []float64
+		when   string
+	}{{s.Values, "all the time"}, {s.Values[i:], "since enabling"}} {
+		if v := part.values; len(v) >= 100 && slices.Min(v) == slices.Max(v) {
+			return fmt.Sprintf("it is %s %s: it measures nothing", digits(v[0]), part.when)
+		}
 	}
-	if slices.Min(s.Values) == slices.Max(s.Values) {
-		return fmt.Sprintf("it is %s all the time: it measures nothing", digits(s.Values[0]))
-	}
-	if slices.IsSorted(s.Values) {
+	if len(s.Values) >= 100 && slices.IsSorted(s.Values) {
 		return "it never falls: a counter, not a level; take its rate"
 	}
 	return ""
@@ -100,8 +105,15 @@ func (s *Study) tenantReading(k int) (x reading, ok bool) {
 		return x, false
 	}
 	lower, upper := shift.Bounds(alphaRate/float64(len(s.Evidence.Tenants)), alphaRate)
-	x = reading{name: tenantSaw, ok: true, rise: stat.Rise{Hours: shift.Hours, D: shift.D, SE: shift.SE, P0: shift.Before, P1: shift.After}}
+	x = reading{name: tenantSaw, ok: true, needed: func(margin float64) (int, bool) {
+		hours, ok := shift.Needed(margin, alphaRate)
+		return hours - shift.Hours, ok
+	}}
+	x.rise = stat.Rise{Hours: shift.Hours, D: shift.D, SE: shift.SE, P0: shift.Before, P1: shift.After}
 	x.stat = s.statistic(tenantSaw, "share", shift.Before, shift.After, shift.D, lower, upper, s.Request.Margins.ErrorRate.Of(max(0, shift.Before-shift.SE)))
+	if need := 24 * s.Request.MinDays; x.stat.Verdict == Pass && !s.again && s.answered(m, series, t.Since) < need {
+		x.stat.Verdict = Inconclusive // it has not answered for long enough
+	}
 	return x, true
 }
 
@@ -120,7 +132,14 @@ func (s *Study) tenantErrors(k int) (*evidence.MeasureSeries, string) {
 	case slices.Min(x.Values) < 0:
 		return nil, "a value below 0: want a share from 0 to 1"
 	}
-	return x, shapeless(x)
+	t := &s.Evidence.Tenants[k]
+	if n := len(s.levels(m, x, t.Baseline.From, t.Baseline.To, same)); n < leastBaseline {
+		return nil, fmt.Sprintf("it answered in %d of the hours before enabling, %d are needed", n, leastBaseline)
+	}
+	if n := s.answered(m, x, t.Since); n < leastBaseline {
+		return nil, fmt.Sprintf("it answered in %d of the hours since enabling, %d are needed", n, leastBaseline)
+	}
+	return x, shapeless(x, t.Since)
 }
 
 // Latency is latency-not-degraded: "no performance degradation (latency < 5%
@@ -143,7 +162,7 @@ func (c Latency) Judge(s *Study, k int) TenantFinding {
 	}
 	x, problem := seriesFor(m, t.ID)
 	if problem == "" {
-		problem = shapeless(x)
+		problem = shapeless(x, t.Since)
 	}
 	if problem == "" && slices.Min(x.Values) <= 0 {
 		problem = fmt.Sprintf("a value of %s: a latency is above 0", digits(slices.Min(x.Values)))
@@ -292,6 +311,9 @@ func (c Latency) Counterexamples(s *Study, k int) []Counterexample {
 	return measureExamples(evidence.Latency, t.Since, worse(sts[0], s.Request.Margins.Latency, false, true), func(c *Case) { c.Evidence.Tenants[c.Tenant].Config.Enabled = false })
 }
 
+// noQuery is the counterexample that takes a query away.
+const noQuery = "no such query"
+
 // measureExamples break a measure: gone, worse from an instant on, not a
 // number, ended early.
 func measureExamples(name string, since time.Time, worse func(float64) float64, off func(*Case)) []Counterexample {
@@ -312,7 +334,7 @@ func measureExamples(name string, since time.Time, worse func(float64) float64, 
 		}
 	}
 	ces := []Counterexample{
-		{"no such query", func(c *Case) {
+		{noQuery, func(c *Case) {
 			c.Evidence.Measures = slices.DeleteFunc(slices.Clone(c.Evidence.Measures), func(m evidence.Measure) bool { return m.Name == name })
 		}},
 		{"worse by twice the margin", change(func(x *evidence.MeasureSeries) {

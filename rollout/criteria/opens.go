@@ -53,7 +53,7 @@ func (Opens) Judge(s *Study, k int) TenantFinding {
 	r := s.ready(k)
 	b := r.blocked(readsTransitions)
 	switch {
-	case unexpected > 0 && !r.cannotFail(readsTransitions):
+	case unexpected > 0 && !r.cannotFail(readsTransitions) && r.off == nil:
 		tf.Verdict = Fail
 		tf.Summary = fmt.Sprintf("%s, %d expected; %d without a failing provider", plural(n, "episode"), n-unexpected-undecided, unexpected)
 		tf.Needs = "a config that does not open on noise, or an explanation for each open"

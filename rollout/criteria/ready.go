@@ -88,6 +88,8 @@ const (
 	// restart they come back with the next call.
 	endedFor   = 12 * time.Hour
 	endedCalls = 50
+	// After a restart they may stay away for as long as a tenant that works by day is.
+	endedRestarted = 36 * time.Hour
 )
 
 // ended finds a circuit whose series end while its node goes on being scraped: a
@@ -101,13 +103,23 @@ func (s *Study) ended(f *tenantFacts) *Fact {
 		begin, last := c.c.Outcomes[0].At(), c.c.Outcomes[n-1].At()
 		away := s.Evidence.At.Sub(last)
 		d := c.c.Delta(begin, last)
-		if away < endedFor || !s.scrapedAt(c.c.Node) || d.Outcomes()*away.Hours()/max(last.Sub(begin).Hours(), 1) < endedCalls {
+		if away < endedFor || away < endedRestarted && s.restarted(c.c.Node, last) || !s.scrapedAt(c.c.Node) || d.Outcomes()*away.Hours()/max(last.Sub(begin).Hours(), 1) < endedCalls {
 			continue
 		}
 		return &Fact{Text: fmt.Sprintf("the series of %s on %s end at %s, though the node is scraped: what happened since is not known", c.c.Provider, c.c.Node, stamp(last)),
 			Provider: c.c.Provider, Node: c.c.Node, From: &last}
 	}
 	return nil
+}
+
+// restarted reports whether a node restarted after an instant.
+func (s *Study) restarted(node string, after time.Time) bool {
+	for i := range s.Evidence.Nodes {
+		if n := &s.Evidence.Nodes[i]; n.Name == node && len(n.Restarts) > 0 {
+			return n.Restarts[len(n.Restarts)-1] > after.UnixMilli()
+		}
+	}
+	return false
 }
 
 // scrapedAt reports whether a node was scraped within the last hour.

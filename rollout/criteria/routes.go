@@ -216,6 +216,9 @@ func (o open) others() (string, bool) {
 			return "", false // the one witness fails all the time
 		}
 	}
+	if o.s.alwaysFailing(o.c.Provider, o.t, from) {
+		return "", false
+	}
 	return fmt.Sprintf("%s failed for %s then too: %.0f of %.0f outcomes",
 		o.c.Provider, plural(s.FailingTenants, "other tenant"), s.Failed, s.Outcomes), true
 }
@@ -270,6 +273,13 @@ func (o open) aftershock() (string, bool) {
 // peers is what every other tenant saw of the provider.
 func (o open) peers(from, to time.Time) evidence.Share {
 	return o.s.seen(o.c.Provider, o.t.ID, o.t.Baseline, from, to)
+}
+
+// alwaysFailing reports whether a provider failed for the others a day before as well:
+// they are broken, and say nothing about now.
+func (s *Study) alwaysFailing(provider string, t *evidence.Tenant, at time.Time) bool {
+	x := s.seenWithin(provider, t.ID, t.Baseline, at.Add(-30*time.Hour), at.Add(-24*time.Hour))
+	return x.Outcomes > 0 && x.Failed/x.Outcomes >= brokenWitness
 }
 
 // seenWithin is seen over hours, where counts need not be fine.

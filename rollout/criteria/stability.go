@@ -113,7 +113,7 @@ func (s *Study) stable(q Stability, first, last time.Time) TenantFinding {
 	}
 	x, problem := seriesFor(m, "")
 	if problem == "" {
-		problem = shapeless(x)
+		problem = shapeless(x, last)
 	}
 	if problem != "" {
 		tf.Summary = fmt.Sprintf("the stability query %s cannot be judged: %s", q.Name, problem)

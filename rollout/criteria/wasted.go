@@ -2,6 +2,7 @@ package criteria
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cbops/cbops/internal/stat"
@@ -53,9 +54,8 @@ func (s *Study) saves(f *tenantFacts) saved {
 				continue
 			}
 			x.incidents++
-			kept, passed, most, least := parts(k)
-			x.keptLeast, x.passedMost = x.keptLeast+kept, x.passedMost+passed
-			x.keptMost, x.passedLeast = x.keptMost+most, x.passedLeast+least
+			x.keptLeast, x.passedMost = x.keptLeast+k.FailFast, x.passedMost+k.OutcomesMost
+			x.keptMost, x.passedLeast = x.keptMost+k.FailFastMost, x.passedLeast+k.Outcomes
 			from, to := ep.Opened.From, ep.Until(s.Evidence.At)
 			if from.Before(f.t.Since) {
 				from = f.t.Since
@@ -68,30 +68,47 @@ func (s *Study) saves(f *tenantFacts) saved {
 			if len(x.facts) < maxFacts {
 				opened := ep.Opened.To
 				x.facts = append(x.facts, Fact{Text: fmt.Sprintf("%s %s, %s: %.0f calls kept away, %.0f to %.0f let through besides probes; containment %s to %s",
-					c.c.Provider, stamp(opened), round(to.Sub(from)), k.FailFast, least, passed, percent(k.Lower), percent(k.Upper)),
+					c.c.Provider, stamp(opened), round(to.Sub(from)), k.FailFast, k.Outcomes, k.OutcomesMost, percent(k.Lower), percent(k.Upper)),
 					Provider: c.c.Provider, Node: c.c.Node, From: &opened})
 			}
 		}
 	}
+	s.unopened(f, &x)
 	return x
 }
 
-// parts gives the counts behind a containment's bounds.
-func parts(k evidence.Containment) (keptLeast, passedMost, keptMost, passedLeast float64) {
-	keptLeast, passedLeast = k.FailFast, k.Outcomes
-	switch {
-	case k.Lower > 0:
-		passedMost = keptLeast * (1 - k.Lower) / k.Lower
-	default:
-		passedMost = max(passedLeast, 1)
+// unopened counts the calls that went on to a provider that failed for the tenant and
+// others, at a rate at which its breaker should have opened, and did not.
+func (s *Study) unopened(f *tenantFacts, x *saved) {
+	for _, out := range s.shared() {
+		if out.From.Before(f.t.Since) {
+			continue
+		}
+		for _, c := range f.circuits {
+			if c.c.Provider != out.Provider || slices.ContainsFunc(c.episodes, func(ep evidence.Episode) bool {
+				return ep.Opened.From.Before(out.To.Add(s.step())) && ep.Until(s.Evidence.At).After(out.From.Add(-s.step()))
+			}) {
+				continue
+			}
+			d := c.c.Delta(out.From, out.To)
+			least := 0.5
+			if thr := f.t.Config.ErrorRateThreshold; thr <= 1 {
+				least = max(least, thr)
+			}
+			if !d.OK || d.Outcomes() < evidence.MinOutcomes || d.FailFast > 0 || d.Failure/d.Outcomes() < least {
+				continue
+			}
+			x.incidents++
+			x.passedLeast, x.passedMost = x.passedLeast+d.Outcomes(), x.passedMost+d.Outcomes()
+			x.calls += d.Outcomes()
+			x.usual += d.Outcomes()
+			if len(x.facts) < maxFacts {
+				at := out.From
+				x.facts = append(x.facts, Fact{Text: fmt.Sprintf("%s %s, %s: %.0f of %.0f calls failed, and no circuit opened", c.c.Provider, stamp(at), round(out.To.Sub(out.From)), d.Failure, d.Outcomes()),
+					Provider: c.c.Provider, Node: c.c.Node, From: &at})
+			}
+		}
 	}
-	switch {
-	case k.Upper >= 1:
-		keptMost = max(keptLeast, 1)
-	case k.Upper > 0:
-		keptMost = passedLeast * k.Upper / (1 - k.Upper)
-	}
-	return keptLeast, passedMost, keptMost, passedLeast
 }
 
 // Judge implements Criterion.

@@ -65,7 +65,7 @@ func (WideOpen) Judge(s *Study, k int) TenantFinding {
 	r := s.ready(k)
 	b := r.blocked(readsTransitions)
 	switch {
-	case bad > 0 && !r.cannotFail(readsTransitions):
+	case bad > 0 && !r.cannotFail(readsTransitions) && r.off == nil:
 		tf.Verdict = Fail
 		tf.Summary = fmt.Sprintf("all %s open together %s, for this tenant alone", plural(len(used), "provider"), times(bad))
 		tf.Needs = "the tenant's credentials, limits and configuration looked at"
@@ -242,7 +242,7 @@ func (s *Study) excused(f *tenantFacts, o overlap) (why string, witnesses bool) 
 		}
 		to = to.Add(s.step())
 		seen := op.peers(from, to)
-		if seen.Failing(op.alpha) {
+		if seen.Failing(op.alpha) && !s.alwaysFailing(x.provider, f.t, from) {
 			how = append(how, fmt.Sprintf("%s failed for %s (%.0f of %.0f)", x.provider, plural(seen.FailingTenants, "other tenant"), seen.Failed, seen.Outcomes))
 			continue
 		}

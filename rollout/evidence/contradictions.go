@@ -165,6 +165,9 @@ func (k *checker) flows() {
 		case st == closedState && k.mustOpen(a, b):
 			k.found(b.T, "%.0f failures and %.0f successes on a closed circuit from %s to %s UTC, and no open: the breaker opens on that", f, s,
 				a.At().Format("15:04:05"), b.At().Format("15:04:05"))
+		case st == openState && ff > 0 && k.overdue(a):
+			k.found(b.T, "open, asked and denied for longer than timeout_ms of %d and two scrapes, and no probe: the router runs another timeout", k.cfg.TimeoutMS)
+			return
 		case st == halfOpenState && f > 0:
 			k.found(b.T, "half-open, a failure was counted, and it did not open")
 		case st == halfOpenState && k.cfg.SuccessThreshold > 0 && s >= float64(k.cfg.SuccessThreshold):
@@ -249,6 +252,26 @@ func (k *checker) closedTooSoon(i int, closed float64) (n float64, bad bool) {
 	}
 	_, most := k.c.Between(xs[j].At().Add(-k.interval), xs[i].At().Add(k.interval))
 	return most.Success, most.OK && most.Success < closed*float64(k.cfg.SuccessThreshold)-1.5
+}
+
+// overdue: at outcome a the circuit had been open for longer than its timeout and two
+// scrapes, so that the next request is a probe. A denied request asks it, so that it has
+// the config.
+func (k *checker) overdue(a *Outcome) bool {
+	xs := k.c.Transitions
+	i := k.c.transitionUpto(a.T)
+	if i < 0 {
+		return false
+	}
+	now := &xs[i]
+	for i > 0 && xs[i-1].Epoch == now.Epoch && xs[i-1].CO == now.CO && xs[i-1].OH == now.OH && xs[i-1].HO == now.HO && xs[i-1].HC == now.HC {
+		i--
+	}
+	since := xs[i].At()
+	if since.Before(k.since) {
+		since = k.since
+	}
+	return a.At().Sub(since) > time.Duration(k.cfg.TimeoutMS)*time.Millisecond+2*k.interval
 }
 
 type circuitState int

@@ -31,8 +31,7 @@ type Share struct {
 	// a few tenants whose own credentials are broken are no failing provider.
 	RestOutcomes, RestFailed float64
 	// Before is their everyday error behaviour, weighted by who was seen. It is
-	// worked out only where it decides: enough outcomes, and less than half of
-	// them failed.
+	// worked out only where it decides.
 	Before Baseline
 }
 
@@ -49,15 +48,28 @@ func (s Share) Failing(alpha float64) bool {
 	if s.Outcomes < MinOutcomes || s.Failed < MinFailures || !s.spread() {
 		return false
 	}
-	return s.Failed/s.Outcomes >= 0.5 || s.Before.Outcomes > 0 && s.Before.tail(s.Failed, s.Outcomes, alpha) < alpha
+	if s.Failed/s.Outcomes >= 0.5 && s.Before.P < chronic {
+		return true
+	}
+	return s.Before.Outcomes > 0 && s.Before.tail(s.Failed, s.Outcomes, alpha) < alpha
 }
+
+const (
+	// chronic is an everyday failure share at which even half of all failed is nothing
+	// new.
+	chronic = 0.25
+	// elevated is by how much the failures of those who saw fewer must exceed what is
+	// usual for them all, for a failure to be shared.
+	elevated = 3
+)
 
 // spread: the tenants that saw less of it saw it too, as far as they were there.
 func (s Share) spread() bool {
 	if s.Tenants < 2 || s.RestOutcomes < 3 {
 		return true // one witness, or none but one
 	}
-	return s.RestFailed >= 2 && s.RestFailed/s.RestOutcomes >= 0.25*s.Failed/s.Outcomes
+	rest := s.RestFailed / s.RestOutcomes
+	return s.RestFailed >= 2 && rest >= 0.25*s.Failed/s.Outcomes && rest >= min(elevated*s.Before.P, 0.5)
 }
 
 // Healthy: enough outcomes, and they look like the baseline.
@@ -191,7 +203,7 @@ func (c *Crowd) Without(except string) Share {
 			s.RestFailed -= c.failedOf[most]
 		}
 	}
-	if s.Outcomes < MinOutcomes || s.Failed < MinFailures || s.Failed/s.Outcomes >= 0.5 || !s.spread() {
+	if s.Outcomes < MinOutcomes || s.Failed < MinFailures || !s.spread() {
 		return s
 	}
 	c.weigh()
