@@ -18,6 +18,7 @@ func Stories() []Story {
 	out = append(out, rates()...)
 	out = append(out, statements()...)
 	out = append(out, fleets()...)
+	out = append(out, sly()...)
 	return out
 }
 
@@ -45,7 +46,7 @@ func quiet() []Story {
 		}
 		return 0.0002
 	}
-	single := story("a single first open", "one open in three days, on a series that first appears at 1", one, others(), fail, fail, pass, pass, pass, pass)
+	lonely := story("a single first open", "one open in three days, on a series that first appears at 1", one, others(), fail, fail, pass, pass, pass, pass)
 
 	gaps := story("scrape gaps", "the node is not scraped for 20 of 72 hours", enabled("t-acme", 60), others(),
 		inconclusive, inconclusive, inconclusive, inconclusive, inconclusive, inconclusive)
@@ -101,7 +102,7 @@ func quiet() []Story {
 	more := changed
 	more.PerMinute = 12
 	tunedIn.Options.Tenants[0] = more
-	return []Story{steady, noise, single, gaps, none, stopped, restart, early, second, tunedIn}
+	return []Story{steady, noise, lonely, gaps, none, stopped, restart, early, second, tunedIn}
 }
 
 // outages are pasts in which a provider really fails.

@@ -36,8 +36,8 @@ func (s *Study) attestation(id string) (found *statement.Attestation, why string
 			why = fmt.Sprintf("the attestation of %s is of %s, after the instant judged", a.By, date(a.From))
 		case !at.Before(a.Until):
 			why = fmt.Sprintf("the attestation of %s expired on %s", a.By, date(a.Until))
-		case !a.Phased() && a.From.Before(s.begun()):
-			why = fmt.Sprintf("the attestation of %s is of %s, before this bake began", a.By, date(a.From))
+		case s.tooOld(*a):
+			why = fmt.Sprintf("the attestation of %s is of %s, before the last of these bakes began", a.By, date(a.From))
 		case found == nil || a.From.After(found.From):
 			found = a
 		}
@@ -48,16 +48,16 @@ func (s *Study) attestation(id string) (found *statement.Attestation, why string
 	return found, why
 }
 
-// begun is the day on which the bakes began: an attestation of an earlier one says
-// nothing about this phase.
-func (s *Study) begun() time.Time {
-	begun := s.Evidence.At
-	for i := range s.Evidence.Tenants {
-		if t := s.Evidence.Tenants[i].Since; t.Before(begun) {
-			begun = t
-		}
+// tooOld reports whether an attestation was given before the last of the judged bakes
+// began: it says nothing of that one, also where it names the phase, whose earlier bake
+// may have been rolled back. What is not about a bake may be attested for its phase
+// before.
+func (s *Study) tooOld(a statement.Attestation) bool {
+	if a.Phased() && (a.For("docs-updated", s.Request.Phase) || a.For("team-trained", s.Request.Phase)) {
+		return false
 	}
-	return begun.UTC().Truncate(24 * time.Hour)
+	_, last := s.bakes()
+	return a.From.Before(last.UTC().Truncate(24 * time.Hour))
 }
 
 func date(t time.Time) string { return t.UTC().Format("2 Jan 2006") }

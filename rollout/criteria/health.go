@@ -52,6 +52,7 @@ func (s *Study) health() *healthQuery {
 				failing++
 			}
 		}
+		excused := h.excuses(x, s.step())
 		switch {
 		case h.problem != "": // the first is the one to mend
 		case bad > 0:
@@ -59,12 +60,37 @@ func (s *Study) health() *healthQuery {
 		case float64(failing) > brokenWitness*float64(len(x.Values)):
 			h.problem = fmt.Sprintf("%s is said to fail %.0f %% of all the time: a query that says so excuses everything", x.Provider, 100*float64(failing)/float64(len(x.Values)))
 		}
+		if h.problem == "" && excused > brokenWitness {
+			h.problem = fmt.Sprintf("%s is said to fail so often that %.0f %% of all opens would lie beside that: a query that flaps excuses nearly everything", x.Provider, 100*excused)
+		}
 		if h.problem != "" {
 			return h
 		}
 		h.by[x.Provider] = x
 	}
 	return h
+}
+
+// slack is how far from an open a failing value may lie and still be about it.
+func (h *healthQuery) slack(step time.Duration) time.Duration { return step + h.m.Step }
+
+// excuses is the share of all the time in which an open would be explained by a series.
+func (h *healthQuery) excuses(x *evidence.MeasureSeries, step time.Duration) float64 {
+	n := len(x.Times)
+	if n < 2 {
+		return 0
+	}
+	slack := h.slack(step).Milliseconds()
+	var sum int64
+	end := x.Times[0]
+	for i, t := range x.Times {
+		if x.Values[i] < 0.5 {
+			from, to := max(t-slack, end), min(t+slack, x.Times[n-1])
+			sum += max(0, to-from)
+			end = max(end, to)
+		}
+	}
+	return float64(sum) / float64(max(x.Times[n-1]-x.Times[0], 1))
 }
 
 // failed reports whether the provider was said to fail at any time in (from, to].

@@ -73,6 +73,36 @@ func shapeless(s *evidence.MeasureSeries, since time.Time) string {
 	return ""
 }
 
+// standsStill: after enabling the series has the same value for far longer than ever
+// before: what records it has stopped. At the end of its scale it may rest there.
+func standsStill(x *evidence.MeasureSeries, since, at time.Time) string {
+	if len(x.Values) == 0 {
+		return ""
+	}
+	lo, hi := slices.Min(x.Values), slices.Max(x.Values)
+	longest := func(from, to time.Time) (most time.Duration, begin time.Time, value float64) {
+		start := -1
+		for i, t := range x.Times {
+			if t <= from.UnixMilli() || t > to.UnixMilli() {
+				continue
+			}
+			if start < 0 || x.Values[i] != x.Values[start] {
+				start = i
+			}
+			if d := evidence.Instant(t).Sub(evidence.Instant(x.Times[start])); d > most && x.Values[i] != lo && x.Values[i] != hi {
+				most, begin, value = d, evidence.Instant(x.Times[start]), x.Values[i]
+			}
+		}
+		return most, begin, value
+	}
+	before, _, _ := longest(time.Time{}, since)
+	after, begin, value := longest(since, at)
+	if after <= 4*before+12*time.Hour {
+		return ""
+	}
+	return fmt.Sprintf("from %s it is %s for %s: what records it stands still", stamp(begin), digits(value), round(after))
+}
+
 // levels are the means of a series by the hour; an hour counts with half of its
 // points. Hours begin at the clock's, shifted like every bin.
 func (s *Study) levels(m *evidence.Measure, x *evidence.MeasureSeries, from, to time.Time, f func(float64) float64) []stat.Level {
@@ -163,6 +193,9 @@ func (c Latency) Judge(s *Study, k int) TenantFinding {
 	x, problem := seriesFor(m, t.ID)
 	if problem == "" {
 		problem = shapeless(x, t.Since)
+	}
+	if problem == "" {
+		problem = standsStill(x, t.Since, s.Evidence.At)
 	}
 	if problem == "" && slices.Min(x.Values) <= 0 {
 		problem = fmt.Sprintf("a value of %s: a latency is above 0", digits(slices.Min(x.Values)))

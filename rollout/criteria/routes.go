@@ -210,7 +210,7 @@ func (o open) others() (string, bool) {
 	if !s.Failing(o.alpha) {
 		return "", false
 	}
-	if s.Tenants == 1 {
+	if s.FailingTenants == 1 { // alone, or beside some who hardly called
 		before := o.s.seenWithin(o.c.Provider, o.t.ID, o.t.Baseline, from.Add(-6*time.Hour), from.Add(-time.Hour))
 		if before.Outcomes > 0 && before.Failed/before.Outcomes >= brokenWitness {
 			return "", false // the one witness fails all the time
@@ -229,7 +229,7 @@ func (o open) unhealthy() (string, bool) {
 	if h == nil || h.problem != "" || o.ep.Opened.From.IsZero() {
 		return "", false
 	}
-	slack := o.s.step() + h.m.Step
+	slack := h.slack(o.s.step())
 	if !h.failed(o.c.Provider, o.ep.Opened.From.Add(-slack), o.ep.Opened.To.Add(slack)) {
 		return "", false
 	}

@@ -115,6 +115,9 @@ func (s *Study) stable(q Stability, first, last time.Time) TenantFinding {
 	if problem == "" {
 		problem = shapeless(x, last)
 	}
+	if problem == "" {
+		problem = standsStill(x, last, s.Evidence.At)
+	}
 	if problem != "" {
 		tf.Summary = fmt.Sprintf("the stability query %s cannot be judged: %s", q.Name, problem)
 		tf.Needs = "a query that answers one series of numbers"

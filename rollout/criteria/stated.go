@@ -69,8 +69,8 @@ func (s *Study) attestationProblem(a statement.Attestation, fs []Finding) string
 		return "given after the instant judged"
 	case !at.Before(a.Until):
 		return "expired"
-	case !a.Phased() && a.From.Before(s.begun()):
-		return "given before this bake began"
+	case s.tooOld(a):
+		return "given before the last of these bakes began"
 	}
 	f := &fs[i]
 	rests := func(tf TenantFinding) bool { return tf.Basis == Attested && tf.Verdict != Unmeasurable }

@@ -28,6 +28,10 @@ type saved struct {
 	calls, usual float64
 	minutes      float64
 	facts        []Fact
+	// together: failures left out because all of the tenant's providers were open in
+	// them. A request that is denied goes to another provider, whose gate is not asked
+	// (ROUTER.md §3): then the calls that reach an open circuit are not let through by it.
+	together int
 }
 
 func (x saved) lower() float64 { return share(x.keptLeast, x.passedMost) }
@@ -44,9 +48,17 @@ func share(kept, passed float64) float64 {
 // ones included from enabling on.
 func (s *Study) saves(f *tenantFacts) saved {
 	var x saved
+	var all []overlap
+	if used := s.used(f); len(used) > 1 {
+		all = s.overlaps(f, used)
+	}
 	for _, c := range f.circuits {
 		for i, ep := range c.episodes {
 			if !ep.Shadow && !s.proof(f, c, i).expected {
+				continue
+			}
+			if inTogether(all, c, i, ep.Until(s.Evidence.At).Sub(ep.Opened.From)) {
+				x.together++
 				continue
 			}
 			k := ep.Containment(c.c, f.t.Config, f.t.Since, s.Evidence.At)
@@ -75,6 +87,18 @@ func (s *Study) saves(f *tenantFacts) saved {
 	}
 	s.unopened(f, &x)
 	return x
+}
+
+// inTogether reports whether all of a tenant's providers were open together for more
+// than a tenth of an episode that lasted so long.
+func inTogether(all []overlap, c *circuitFacts, episode int, lasted time.Duration) bool {
+	var sum time.Duration
+	for _, o := range all {
+		if slices.ContainsFunc(o.spans, func(x openSpan) bool { return x.f == c && x.episode == episode }) {
+			sum += o.Length()
+		}
+	}
+	return 10*sum > lasted
 }
 
 // unopened counts the calls that went on to a provider that failed for the tenant and
@@ -129,6 +153,11 @@ func (Wasted) Judge(s *Study, k int) TenantFinding {
 	case b != nil:
 		b.Evidence = append(b.Evidence, tf.Evidence...)
 		return *b
+	case x.incidents == 0 && x.together > 0:
+		tf.Verdict, tf.State = Inconclusive, Stuck
+		tf.Summary = fmt.Sprintf("in %s all its providers were open together: requests go to one whose gate is not asked then, and what it kept away cannot be told", plural(x.together, "failure"))
+		tf.Needs = "a failure in which one of its providers works, a drill, or a waiver"
+		return tf
 	case x.incidents == 0:
 		tf.Verdict, tf.State, tf.Unseen = Inconclusive, Waiting, true
 		tf.Summary = "no provider failed for it: what the breaker saves was not seen"

@@ -1,6 +1,7 @@
 package criteria
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -40,25 +41,28 @@ func (WideOpen) Judge(s *Study, k int) TenantFinding {
 	f := s.tenant(k)
 	tf := TenantFinding{Tenant: f.t.ID, Basis: Measured, Evidence: s.healthFact(), Episodes: []EpisodeFinding{}}
 	used := s.used(f)
-	var bad, alone, unsure, excused int
+	var bad, alone, unsure, excused, split int
 	for _, o := range s.overlaps(f, used) {
-		excuse, witnesses := s.excused(f, o)
+		x := s.excused(f, o)
 		at := o.From
 		end := o.To
 		text := fmt.Sprintf("%s all open together on %s from %s, for %s", strings.Join(used, ", "), o.node, stamp(at), round(o.Length()))
 		switch {
-		case excuse != "":
+		case x.why != "":
 			excused++
-			text += ": " + excuse
+			text += ": " + x.why
 		case !o.proven:
 			unsure++
 			text = fmt.Sprintf("%s opened within a scrape of each other on %s at %s: whether they were open together cannot be told", strings.Join(used, ", "), o.node, stamp(at))
-		case !witnesses:
+		case x.split != "":
+			split++
+			text += ": " + x.split
+		case !x.witnesses:
 			alone++
 			text += ": nobody else used them then, so whether they failed for all is not known"
 		default:
 			bad++
-			text += ": they did not all fail for other tenants then"
+			text += ": " + cmp.Or(x.late, "they did not all fail for other tenants then")
 		}
 		tf.Evidence = append(tf.Evidence, Fact{Text: text, Node: o.node, From: &at, To: &end})
 	}
@@ -72,6 +76,10 @@ func (WideOpen) Judge(s *Study, k int) TenantFinding {
 	case b != nil:
 		b.Evidence = append(b.Evidence, tf.Evidence...)
 		return *b
+	case split > 0:
+		tf.Verdict, tf.State = Inconclusive, Stuck
+		tf.Summary = fmt.Sprintf("all %s open together %s, and only tenants with a breaker saw them fail", plural(len(used), "provider"), times(split))
+		tf.Needs = "what those tenants share looked at: credentials, limits, the change that enabled them; or a declared incident"
 	case alone == 0 && unsure > 0:
 		tf.Verdict, tf.State = Inconclusive, Stuck
 		tf.Summary = fmt.Sprintf("all %s opened within a scrape of each other %s: whether they were open together cannot be told", plural(len(used), "provider"), times(unsure))
@@ -227,41 +235,6 @@ func meet(a, b evidence.Interval) evidence.Interval {
 		a.To = b.To
 	}
 	return a
-}
-
-// excused says why an overlap is not the tenant's problem: each of the providers
-// failed for others then, or was said to. witnesses tells whether others used one of
-// those that did not, and saw it well.
-func (s *Study) excused(f *tenantFacts, o overlap) (why string, witnesses bool) {
-	var how []string
-	for _, x := range o.spans {
-		op := s.open(f, x.f, x.episode)
-		from, to := o.From.Add(-s.step()), o.To
-		if limit := o.From.Add(maxGrow * s.step()); to.After(limit) {
-			to = limit
-		}
-		to = to.Add(s.step())
-		seen := op.peers(from, to)
-		if seen.Failing(op.alpha) && !s.alwaysFailing(x.provider, f.t, from) {
-			how = append(how, fmt.Sprintf("%s failed for %s (%.0f of %.0f)", x.provider, plural(seen.FailingTenants, "other tenant"), seen.Failed, seen.Outcomes))
-			continue
-		}
-		if h := s.health(); h != nil && h.problem == "" && h.failed(x.provider, from.Add(-h.m.Step), to.Add(h.m.Step)) {
-			how = append(how, "providerHealthy says that "+x.provider+" was failing")
-			continue
-		}
-		if d, ok := s.incident(x.provider, o.From, o.From); ok && d.Marked == "" {
-			how = append(how, "an incident of "+x.provider+" was declared by "+d.By)
-			continue
-		}
-		if seen.Outcomes >= evidence.MinOutcomes {
-			witnesses = true
-		}
-	}
-	if len(how) == len(o.spans) {
-		return strings.Join(how, "; "), true
-	}
-	return "", witnesses
 }
 
 // Counterexamples implements Criterion.

@@ -132,6 +132,9 @@ const (
 	// pause is how far apart incidents of a provider are one: an outage flaps, and
 	// a day of declarations end to end is longer than each.
 	pause = 6 * time.Hour
+	// near is how far around an incident others of its provider are added up: most of
+	// three days declared, with pauses between, is as good as all of them.
+	near = 48 * time.Hour
 )
 
 // Declared is what the incidents say of a provider at an open.
@@ -160,6 +163,8 @@ func Covering(all []Incident, provider string, from, to, at time.Time) (d Declar
 			x.Marked = "declared after the open"
 		case run(all, i, at) > longest:
 			x.Marked = "longer than 24 hours"
+		case declared(all, i, at) > longest:
+			x.Marked = "with the others of this provider around it, more than 24 hours are declared"
 		}
 		if !ok || x.Marked == "" && d.Marked != "" {
 			d, ok = x, true
@@ -194,6 +199,36 @@ func run(all []Incident, i Incident, at time.Time) time.Duration {
 		}
 	}
 	return whole
+}
+
+// declared is for how long incidents of i's provider are declared in i and near it,
+// each instant once.
+func declared(all []Incident, i Incident, at time.Time) (sum time.Duration) {
+	until := func(x Incident) time.Time {
+		if x.To.IsZero() || x.To.After(at) {
+			return at
+		}
+		return x.To
+	}
+	from, to := i.From.Add(-near), until(i).Add(near)
+	var mine []Incident
+	for _, x := range all {
+		if x.To = until(x); x.Provider == i.Provider && !x.Declared.After(at) && !x.From.After(to) && x.To.After(from) {
+			mine = append(mine, x)
+		}
+	}
+	slices.SortFunc(mine, func(a, b Incident) int { return a.From.Compare(b.From) })
+	end := time.Time{}
+	for _, x := range mine {
+		if x.From.Before(end) {
+			x.From = end
+		}
+		if x.To.After(x.From) {
+			sum += x.To.Sub(x.From)
+			end = x.To
+		}
+	}
+	return sum
 }
 
 // overlap reports whether two incidents are at the same time; one that goes on has no
