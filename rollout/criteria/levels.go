@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"sort"
 	"time"
 
 	"github.com/cbops/cbops/internal/stat"
@@ -55,19 +54,15 @@ func seriesFor(m *evidence.Measure, tenant string) (s *evidence.MeasureSeries, p
 	return s, ""
 }
 
-// shapeless: a value that never changes, before or since an instant, measures nothing;
-// one that only grows is a counter.
-func shapeless(s *evidence.MeasureSeries, since time.Time) string {
-	i := sort.Search(len(s.Times), func(i int) bool { return s.Times[i] > since.UnixMilli() })
-	for _, part := range []struct {
-		values []float64
-		when   string
-	}{{s.Values, "all the time"}, {s.Values[i:], "since enabling"}} {
-		if v := part.values; len(v) >= 100 && slices.Min(v) == slices.Max(v) {
-			return fmt.Sprintf("it is %s %s: it measures nothing", digits(v[0]), part.when)
-		}
-	}
-	if len(s.Values) >= 100 && slices.IsSorted(s.Values) {
+// shapeless: a value that never changes measures nothing; one that only grows is a
+// counter.
+func shapeless(s *evidence.MeasureSeries) string {
+	switch {
+	case len(s.Values) < 100:
+		return ""
+	case slices.Min(s.Values) == slices.Max(s.Values):
+		return fmt.Sprintf("it is %s all the time: it measures nothing", digits(s.Values[0]))
+	case slices.IsSorted(s.Values):
 		return "it never falls: a counter, not a level; take its rate"
 	}
 	return ""
@@ -169,7 +164,10 @@ func (s *Study) tenantErrors(k int) (*evidence.MeasureSeries, string) {
 	if n := s.answered(m, x, t.Since); n < leastBaseline {
 		return nil, fmt.Sprintf("it answered in %d of the hours since enabling, %d are needed", n, leastBaseline)
 	}
-	return x, shapeless(x, t.Since)
+	if problem = shapeless(x); problem == "" {
+		problem = standsStill(x, t.Since, s.Evidence.At)
+	}
+	return x, problem
 }
 
 // Latency is latency-not-degraded: "no performance degradation (latency < 5%
@@ -192,7 +190,7 @@ func (c Latency) Judge(s *Study, k int) TenantFinding {
 	}
 	x, problem := seriesFor(m, t.ID)
 	if problem == "" {
-		problem = shapeless(x, t.Since)
+		problem = shapeless(x)
 	}
 	if problem == "" {
 		problem = standsStill(x, t.Since, s.Evidence.At)

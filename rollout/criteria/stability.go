@@ -113,7 +113,7 @@ func (s *Study) stable(q Stability, first, last time.Time) TenantFinding {
 	}
 	x, problem := seriesFor(m, "")
 	if problem == "" {
-		problem = shapeless(x, last)
+		problem = shapeless(x)
 	}
 	if problem == "" {
 		problem = standsStill(x, last, s.Evidence.At)
