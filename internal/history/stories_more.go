@@ -73,7 +73,7 @@ func slyStatements() []Story {
 		if at.After(later(1)) {
 			at = later(1)
 		}
-		return ripple(0.3)(at)
+		return 0.27 + ripple(0.03)(at)
 	}}}
 	still.Want["latency-not-degraded"] = unmeasurable
 	return []Story{pauses, again, still}

@@ -30,6 +30,10 @@ func TestCovering(t *testing.T) {
 			{Provider: "openai", From: day(9, 12), To: day(10, 11), Declared: day(9, 12)},
 			{Provider: "openai", From: day(10, 11), To: day(11, 10), Declared: day(10, 11)},
 		}, true, "longer than 24 hours"},
+		{"most of the time, with pauses", []statement.Incident{
+			{Provider: "openai", From: day(9, 0), To: day(9, 20), Declared: day(9, 0)},
+			{Provider: "openai", From: day(10, 3), To: day(10, 23), Declared: day(10, 3)},
+		}, true, "with the others of this provider around it, more than 24 hours are declared"},
 		{"twice a day", []statement.Incident{
 			{Provider: "openai", From: day(9, 12), To: day(9, 14), Declared: day(9, 12)},
 			{Provider: "openai", From: day(10, 11), To: day(10, 14), Declared: day(10, 11)},
