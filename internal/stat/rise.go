@@ -2,9 +2,9 @@ package stat
 
 import (
 	"math"
+	"slices"
 
 	"gonum.org/v1/gonum/stat/distuv"
-	"slices"
 )
 
 // Hour is what was counted in an hour: N outcomes, F of them failed. Slot is its
@@ -212,12 +212,13 @@ func studentized(c, df float64) float64 {
 // sum (Johnson 1978, first order).
 func skewed(skew, c float64) float64 { return skew * (1 + 2*c*c) / 6 }
 
-// Bounds are one-sided bounds of the true rise, each with error alpha over all
-// looks: the wider of one on the clustered error, and, for rare failures, Newcombe's score interval (1998, method 10)
-// on the effective sample sizes. The lower bound holds at looks from the first hour on,
-// the upper one at those after `first` hours: earlier ones cannot pass. The factor of
-// those few looks is corrected for few and skewed clusters, up to that of all looks: one
-// outage is one cluster, and should not keep a tenant for ever.
+// Bounds are one-sided bounds of the true rise, each with error alpha over all looks:
+// the wider of one on the clustered error and, for rare failures, Newcombe's score
+// interval (1998, method 10) on the effective sample sizes. The lower bound holds at
+// looks from the first hour on, the upper one at those after `first` hours: earlier
+// ones cannot pass. The factor of those few looks is corrected for few and skewed
+// clusters, up to that of all looks: one outage is one cluster, and should not keep a
+// tenant for ever.
 func (r Rise) Bounds(alphaLower, alphaUpper, first float64) (lo, hi float64) {
 	always := Always(float64(r.Hours), alphaUpper)
 	bound := func(c float64) (lo, hi float64) {
@@ -239,15 +240,24 @@ func (r Rise) Bounds(alphaLower, alphaUpper, first float64) (lo, hi float64) {
 // a hundred days.
 func (r Rise) Needed(margin, alpha, first float64) (hours int, ok bool) {
 	t := float64(r.Hours)
-	v0, v1 := min(r.v0, 0.7*r.SE*r.SE), 0.0
-	v1 = r.SE*r.SE - v0
-	for h := r.Hours; h <= 2400; h += 6 {
+	v0 := min(r.v0, 0.7*r.SE*r.SE)
+	v1 := r.SE*r.SE - v0
+	few := r.looks(first, alpha)
+	for h := r.Hours; h <= longest; h += 6 {
 		x := float64(h)
-		c := r.factor(x, first, alpha)
+		always := Always(x, alpha)
+		c := always
+		if x >= first {
+			c = min(always, few)
+		}
 		se := math.Sqrt(v1*t/x + v0*min(t, Week)/min(x, Week))
 		l0, _ := Wilson(min(max(r.P0, 0), 1), r.eff0*min(x, Week)/min(t, Week), c)
 		_, u1 := Wilson(min(max(r.P1, 0), 1), r.eff1*x/t, c)
-		if r.D+max(min(Always(x, alpha), studentized(c, r.df*x/t)+skewed(r.Skew*math.Sqrt(t/x), c))*se, math.Hypot(u1-r.P1, r.P0-l0)) < margin {
+		skew := skewed(r.Skew*math.Sqrt(t/x), c)
+		if r.D+max(min(always, c+skew)*se, math.Hypot(u1-r.P1, r.P0-l0)) >= margin {
+			continue // not even without Student's correction, which is slow
+		}
+		if r.D+min(always, studentized(c, r.df*x/t)+skew)*se < margin {
 			return h, true
 		}
 	}
@@ -262,14 +272,19 @@ func (r Rise) factor(t, first, alpha float64) float64 {
 	if first <= 0 || t < first {
 		return Always(t, alpha)
 	}
+	return min(Always(t, alpha), r.looks(first, alpha))
+}
+
+// looks is the factor of the looks after `first` hours; it is the same at each.
+func (r Rise) looks(first, alpha float64) float64 {
 	now := float64(r.Hours)
 	v1 := max(r.SE*r.SE-r.v0, 0) * now
 	v0 := r.v0 * min(now, Week)
 	last := v0/Week + v1/longest
-	if last <= 0 {
-		return Always(t, alpha)
+	if first <= 0 || last <= 0 {
+		return math.Inf(1)
 	}
-	return min(Always(t, alpha), Looks((v1/first+v0/min(first, Week))/last, alpha))
+	return Looks((v1/first+v0/min(first, Week))/last, alpha)
 }
 
 // longest is for how many hours a bake is looked at.

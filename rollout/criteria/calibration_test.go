@@ -67,6 +67,18 @@ type tally struct {
 	naive cell
 }
 
+// cells are its columns.
+func (t tally) cells() []string {
+	var out []string
+	for _, c := range []cell{t.falsePass[0], t.falsePass[1], t.falseFail[0], t.falseFail[1]} {
+		out = append(out, c.String())
+	}
+	for _, c := range []cell{t.passFirst[0], t.passLast[0], t.passFirst[1], t.passLast[1], t.naive} {
+		out = append(out, c.short())
+	}
+	return out
+}
+
 // looks are the days after enabling of a phase's looks.
 func looks(phase int) (first, last int) {
 	first = criteria.MinDays(phase)
@@ -182,6 +194,7 @@ func calibrate(t *testing.T, head []string, rows []row, runs, phases int) {
 			t.Run(strings.Join(rows[i].cells(), " "), func(t *testing.T) {
 				t.Parallel()
 				out[i] = measure(rows[i], sc, uint64(i+1), runs, phases)
+				t.Logf("| %s |", strings.Join(append(rows[i].cells(), out[i].cells()...), " | ")) // a long run shows how far it is
 			})
 		}
 	})
@@ -190,19 +203,13 @@ func calibrate(t *testing.T, head []string, rows []row, runs, phases int) {
 	fmt.Fprintf(&b, "| %s |\n|%s\n", strings.Join(head, " | "), strings.Repeat("---|", len(head)))
 	var all [4]cell
 	for i, x := range out {
-		cells := rows[i].cells()
 		for j, c := range []cell{x.falsePass[0], x.falsePass[1], x.falseFail[0], x.falseFail[1]} {
-			cells = append(cells, c.String())
 			if j < 2 && rows[i].mayPass > 0 {
 				continue
 			}
 			all[j].n, all[j].of = all[j].n+c.n, all[j].of+c.of
 		}
-		for _, c := range []cell{x.passFirst[0], x.passLast[0], x.passFirst[1], x.passLast[1]} {
-			cells = append(cells, c.short())
-		}
-		cells = append(cells, x.naive.short())
-		fmt.Fprintf(&b, "| %s |\n", strings.Join(cells, " | "))
+		fmt.Fprintf(&b, "| %s |\n", strings.Join(append(rows[i].cells(), x.cells()...), " | "))
 		for p := range 2 {
 			what := strings.Join(rows[i].cells(), " ")
 			if lo, _ := x.falsePass[p].bounds(); lo > max(goalWrong, rows[i].mayPass) {
