@@ -53,7 +53,7 @@ func (ErrorRate) Judge(s *Study, k int) TenantFinding {
 	rs := s.rates(k)
 	if rs.hoursBefore < leastBaseline {
 		tf.Verdict, tf.State = Inconclusive, Stuck
-		tf.Summary = fmt.Sprintf("the baseline is lost: %d of the hours before enabling were measured, %d are needed", rs.hoursBefore, leastBaseline)
+		tf.Summary = fmt.Sprintf("the baseline is lost: %d of the hours before enabling were measured and had outcomes, %d are needed", rs.hoursBefore, leastBaseline)
 		tf.Needs = "a baseline that was kept (--frozen-baseline BUNDLE), or longer retention"
 		return tf
 	}

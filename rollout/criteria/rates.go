@@ -18,7 +18,7 @@ type rates struct {
 	outages  int
 	// peers: hours in which only tenants with a breaker saw the provider fail.
 	peers int
-	// hoursBefore and hoursAfter were measured.
+	// hoursBefore were measured and had outcomes, hoursAfter were measured.
 	hoursBefore, hoursAfter int
 }
 
@@ -69,8 +69,11 @@ func (s *Study) newRates(k int, f *tenantFacts) *rates {
 			r.after = append(r.after, r.take(s.hourOf(k, f, from, to)))
 			r.hoursAfter++
 		case !to.After(t.Since):
-			r.before = append(r.before, r.take(s.hourOf(k, f, from, to)))
-			r.hoursBefore++
+			h := r.take(s.hourOf(k, f, from, to))
+			r.before = append(r.before, h)
+			if h.n > 0 {
+				r.hoursBefore++
+			}
 		}
 	}
 	s.excuse(f, r)
