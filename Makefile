@@ -27,6 +27,7 @@ soak: prometheus ## the long versions: fuzzing and repeated tests
 	$(GO) test -fuzz FuzzParse -fuzztime 2m ./rollout/policy
 	$(GO) test -run xxx -fuzz FuzzReadBundle -fuzztime 2m -fuzzminimizetime 10x ./rollout/evidence
 	$(GO) test -fuzz FuzzRollback -fuzztime 2m ./rollout/plan
+	$(GO) test -run xxx -fuzz FuzzParseStatements -fuzztime 2m ./rollout/plan
 	$(GO) test -fuzz FuzzDecode -fuzztime 2m ./promquery
 	$(GO) test -fuzz FuzzSample -fuzztime 2m ./promquery
 	$(GO) test -fuzz FuzzParseRules -fuzztime 2m ./promquery/promlab
@@ -35,6 +36,7 @@ soak: prometheus ## the long versions: fuzzing and repeated tests
 	$(GO) test -run xxx -fuzz FuzzParse -fuzztime 1m -fuzzminimizetime 10x ./breaker/live
 	$(GO) test -run xxx -fuzz FuzzParseFile -fuzztime 1m -fuzzminimizetime 10x ./rollout/lab
 	$(GO) test -run TestModel -rapid.checks 50000 ./breaker
+	CBOPS_SOAK=4 $(GO) test -run 'TestCalibration|TestStatedVolumes|TestFamilyWise' -timeout 4h -v ./rollout/criteria
 	$(GO) test -race -count 5 ./...
 
 lint: $(BIN)/golangci-lint ## gofmt, go vet and golangci-lint
@@ -51,11 +53,14 @@ bench: prometheus fleet ## ratios against named peers in the same binary
 bench-builds: fleet ## see that the benchmarks build
 	cd internal/bench && $(GO) vet ./...
 
-prometheus: $(BIN)/prometheus ## build the real Prometheus and promtool for the tests
+prometheus: $(BIN)/prometheus $(BIN)/backfill ## build the real Prometheus and promtool for the tests
 
 $(BIN)/prometheus: internal/testprom/go.mod
 	cd internal/testprom && $(GO) build -trimpath -tags remove_all_sd -ldflags "$(LDFLAGS)" -o ../../$(BIN)/ \
 	  github.com/prometheus/prometheus/cmd/prometheus github.com/prometheus/prometheus/cmd/promtool
+
+$(BIN)/backfill: internal/testprom/go.mod internal/testprom/backfill/main.go
+	cd internal/testprom && $(GO) build -trimpath -tags remove_all_sd -ldflags "$(LDFLAGS)" -o ../../$(BIN)/ ./backfill
 
 fleet: $(BIN)/fleet ## build the writer of a synthetic fleet's history, for make bench
 

@@ -46,9 +46,9 @@ func (a *app) evaluateBundle(c *cobra.Command, file string, o evaluateOptions) e
 	if err != nil {
 		return err
 	}
-	var q question
-	if err := json.Unmarshal(b.Asked, &q); err != nil {
-		return fault.New(fault.Usage, "%s: what was asked cannot be read: %w", file, err)
+	q, err := readAsked(b.Asked)
+	if err != nil {
+		return fault.Hint(fault.New(fault.Usage, "%s: what was asked cannot be read: %w", file, err), "ask the server again without --bundle")
 	}
 	e := judge(b.Evidence, q, b.Environment, b.Rollout)
 	doc := render.Evaluation{Evaluation: e.Evaluation}

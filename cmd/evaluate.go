@@ -21,6 +21,7 @@ import (
 type evaluateOptions struct {
 	targetFlags
 	prometheusFlags
+	statementFlags
 	phase     int
 	since, at string
 	baseline  string
@@ -28,7 +29,10 @@ type evaluateOptions struct {
 	explain   string
 }
 
-const explainAll = "all"
+const (
+	explainAll      = "all"
+	defaultBaseline = "168h"
+)
 
 func newEvaluateCmd(a *app) *cobra.Command {
 	var o evaluateOptions
@@ -44,7 +48,14 @@ Exit 0 passes, 1 fails, 3 is inconclusive or unmeasurable, 4 is no answer.`,
 		Example: `  cbops evaluate --phase 1 --policies policies --prometheus http://localhost:9090 \
     --tenant t-acme --since 2026-03-08T00:00:00Z
   cbops evaluate --phase 1 --tenant t-acme --since 96h -o json
-  cbops evaluate --bundle .cbops/bundles/2026-03-12T000000Z-phase1-9f3c0a51d2e7.bundle`,
+  cbops evaluate --phase 1 --bakes bakes.yaml --attest attest.yaml \
+    --incidents incidents.yaml --waivers waivers.yaml --explain=logs-useful
+  cbops evaluate --phase 3 --since 72h --fail-fast rejected --save phase3.bundle \
+    --query 'latency=avg by (tenant_id) (gateway_latency_seconds)' \
+    --query 'stability/uptime:higher=gateway_uptime'
+  cbops evaluate --phase 1 --since 72h --criteria error-rate-not-increased \
+    --frozen-baseline .cbops/bundles/2026-03-08T100000Z-phase1.bundle
+  cbops evaluate --bundle .cbops/bundles/2026-03-08T100000Z-phase1.bundle`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if b.file != "" {
@@ -79,11 +90,12 @@ func (a *app) showEvaluation(e render.Evaluation, o evaluateOptions) error {
 func (a *app) evaluateFlags(c *cobra.Command, o *evaluateOptions) {
 	o.targetFlags.addTo(c)
 	o.prometheusFlags.addTo(c)
+	o.statementFlags.addTo(c)
 	f := c.Flags()
 	f.IntVar(&o.phase, "phase", 0, "phase `N` of the guide, 1 to 4")
 	f.StringVar(&o.since, "since", "", "when the breaker was enabled: `TIME` in RFC 3339, or a duration back from --at")
 	f.StringVar(&o.at, "at", "", "judge as of `TIME`; nothing after it is seen (default now)")
-	f.StringVar(&o.baseline, "baseline", "168h", "`DURATION` before --since that stands for before")
+	f.StringVar(&o.baseline, "baseline", defaultBaseline, "`DURATION` before --since that stands for before")
 	f.StringSliceVar(&o.only, "criteria", nil, "judge only these `IDS`, comma separated: partial, never a phase pass")
 }
 
@@ -100,7 +112,11 @@ func (a *app) evaluate(ctx context.Context, o evaluateOptions) (judgement, error
 				"one of "+strings.Join(ids, ", "))
 		}
 	}
-	at, since, baseline, err := a.times(o)
+	at, baseline, err := a.times(o)
+	if err != nil {
+		return none, err
+	}
+	stated, err := a.statements(o.statementFlags)
 	if err != nil {
 		return none, err
 	}
@@ -116,19 +132,41 @@ func (a *app) evaluate(ctx context.Context, o evaluateOptions) (judgement, error
 	if err != nil {
 		return none, err
 	}
-	req := gather.Request{At: at, Baseline: baseline, Progress: func(s string) { a.progress("%s", s) }}
+	since, err := a.since(o, stated, tenants, at)
+	if err != nil {
+		return none, err
+	}
+	q, measures, err := a.request(o, &tg, stated)
+	if err != nil {
+		return none, err
+	}
+	q.Flags = a.asked(o, since[tenants[0]], at)
+	req := gather.Request{At: at, Baseline: baseline, Measures: measures, Progress: func(s string) { a.progress("%s", s) }}
 	for _, t := range tenants {
+		if span := at.Sub(since[t]) + baseline; span > maxSpan {
+			return none, fault.New(fault.Usage, "--since and --baseline of %s span %d days; the most is %d", t, int(span.Hours()/24), int(maxSpan.Hours()/24))
+		}
 		cfg, err := a.tenantConfig(tg, t, o.policyName)
 		if err != nil {
 			return none, err
 		}
-		req.Tenants = append(req.Tenants, gather.TenantRequest{ID: t, Since: since, Config: cfg})
+		req.Tenants = append(req.Tenants, gather.TenantRequest{ID: t, Since: since[t], Config: cfg})
+	}
+	var kept *evidence.Bundle
+	if o.frozen != "" { // read first: a server is asked for minutes
+		if kept, err = a.readBundle(o.frozen); err != nil {
+			return none, err
+		}
 	}
 	ev, err := a.gather(ctx, servers, tg, req)
 	if err != nil {
 		return none, err
 	}
-	q := question{Params: criteria.Params{Phase: o.phase, MinDays: criteria.MinDays(o.phase), MinOutcomesPerDay: tg.minOutcomes()}, Only: o.only}
+	if kept != nil {
+		if len(ev.Graft(kept.Evidence)) == 0 {
+			a.progress("%s has no baseline of the judged tenants that the server lacks", o.frozen)
+		}
+	}
 	e := judge(ev, q, tg.Environment, tg.rollout())
 	if tg.Plan != nil {
 		e.stateDir = tg.StateDir
@@ -136,59 +174,54 @@ func (a *app) evaluate(ctx context.Context, o evaluateOptions) (judgement, error
 	return e, nil
 }
 
-// question is what is asked of the criteria; a bundle keeps it.
-type question struct {
-	Params criteria.Params `json:"params"`
-	// Only is a subset of the criteria; empty for all.
-	Only []string `json:"only"`
-}
-
 // judgement is an evaluation and what it rests on.
 type judgement struct {
 	criteria.Evaluation
 	Evidence *evidence.Evidence
-	Asked    question
+	Asked    criteria.Request
 	// stateDir is where evidence is kept; "" without a plan.
 	stateDir string
 }
 
-func judge(ev *evidence.Evidence, q question, environment, rollout string) judgement {
-	e := criteria.Evaluate(ev, q.Params, q.Only)
+func judge(ev *evidence.Evidence, q criteria.Request, environment, rollout string) judgement {
+	e := criteria.Evaluate(ev, q)
 	e.Environment, e.Rollout = environment, rollout
 	return judgement{Evaluation: e, Evidence: ev, Asked: q}
 }
 
-// times resolves --at, --since and --baseline.
-func (a *app) times(o evaluateOptions) (at, since time.Time, baseline time.Duration, err error) {
-	bad := func(flag, v, why string) error {
-		return fault.Hint(fault.New(fault.Usage, "--%s %q: %s", flag, v, why),
-			"a time like 2026-03-08T00:00:00Z, or a duration back from --at like 96h")
-	}
+// times resolves --at and --baseline.
+func (a *app) times(o evaluateOptions) (at time.Time, baseline time.Duration, err error) {
 	at = a.Now()
 	if o.at != "" {
 		if at, err = parseTime(o.at, at); err != nil {
-			return at, since, 0, bad("at", o.at, err.Error())
+			return at, 0, badTime("at", o.at, err.Error())
 		}
-	}
-	if o.since == "" {
-		return at, since, 0, fault.Hint(fault.New(fault.Usage, "--since is needed: when was the breaker enabled"),
-			"a time like 2026-03-08T00:00:00Z, or a duration back from --at like 96h")
-	}
-	if since, err = parseTime(o.since, at); err != nil {
-		return at, since, 0, bad("since", o.since, err.Error())
-	}
-	if !since.Before(at) {
-		return at, since, 0, bad("since", o.since, "not before --at")
 	}
 	baseline, err = time.ParseDuration(o.baseline)
 	if err != nil || baseline <= 0 {
-		return at, since, 0, fault.New(fault.Usage, "--baseline %q: want a duration above 0, like 168h", o.baseline)
+		return at, 0, fault.New(fault.Usage, "--baseline %q: want a duration above 0, like 168h", o.baseline)
 	}
-	if span := at.Sub(since) + baseline; span > maxSpan {
-		return at, since, 0, fault.New(fault.Usage, "--since and --baseline span %d days; the most is %d",
-			int(span.Hours()/24), int(maxSpan.Hours()/24))
+	return at.UTC(), baseline, nil
+}
+
+// flagSince resolves --since.
+func (a *app) flagSince(o evaluateOptions, at time.Time) (since time.Time, err error) {
+	if o.since == "" {
+		return since, fault.Hint(fault.New(fault.Usage, "--since is needed: when was the breaker enabled"),
+			"a time like 2026-03-08T00:00:00Z, or a duration back from --at like 96h; or --bakes FILE")
 	}
-	return at.UTC(), since.UTC(), baseline, nil
+	if since, err = parseTime(o.since, at); err != nil {
+		return since, badTime("since", o.since, err.Error())
+	}
+	if !since.Before(at) {
+		return since, badTime("since", o.since, "not before --at")
+	}
+	return since.UTC(), nil
+}
+
+func badTime(flag, v, why string) error {
+	return fault.Hint(fault.New(fault.Usage, "--%s %q: %s", flag, v, why),
+		"a time like 2026-03-08T00:00:00Z, or a duration back from --at like 96h")
 }
 
 // maxSpan bounds what one evaluation reads.

@@ -21,7 +21,7 @@ func (a *app) gather(ctx context.Context, servers *promquery.Group, t target, re
 	err := servers.Do(ctx, func(ctx context.Context, c *promquery.Client) error {
 		a.progress("reading names")
 		from := req.At
-		hints := promquery.Hints{At: req.At}
+		hints := promquery.Hints{At: req.At, Providers: t.Providers}
 		for _, x := range req.Tenants {
 			hints.Tenants = append(hints.Tenants, x.ID)
 			if b := x.Since.Add(-req.Baseline); b.Before(from) {
@@ -44,7 +44,9 @@ func (a *app) gather(ctx context.Context, servers *promquery.Group, t target, re
 		if req.Skew.Ahead.Abs() > clockSlack {
 			a.say("the clock of %s is %s ahead of this one: --since and --at are told by this clock, the evidence by that one", c.Server(), req.Skew.Ahead)
 		}
-		ev, err = gather.Gather(ctx, c, req)
+		if ev, err = gather.Gather(ctx, c, req); err == nil {
+			ev.Dialect.Matchers = c.Matchers()
+		}
 		return err
 	})
 	if err != nil {

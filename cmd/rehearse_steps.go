@@ -17,9 +17,6 @@ import (
 // host the plan names: a rehearsal never reaches a network.
 type promlabTransport struct{ http.RoundTripper }
 
-// demoCriteria are what this version judges.
-const demoCriteria = "no-unexpected-opens,closes-after-recovery"
-
 // run is the script of the rehearsal.
 func (r *rehearsal) run(ctx context.Context) error {
 	enabled := r.start.AddDate(0, 0, baselineDays)
@@ -43,10 +40,10 @@ func (r *rehearsal) run(ctx context.Context) error {
 		code          fault.Code
 		verdict       criteria.Verdict
 	}{
-		{canary, "May the first canary go on? Its breaker opened when openai failed.", fault.OK, criteria.Pass},
+		{canary, "May the first canary go on? All of phase 1; openai failed in it.", fault.OK, criteria.Pass},
 		{noisy, "And the second? Its breaker opens on single failures.", fault.Failed, criteria.Fail},
 	} {
-		args := []string{"evaluate", "--phase", "1", "--tenant", c.tenant, "--since", since, "--criteria", demoCriteria}
+		args := []string{"evaluate", "--phase", "1", "--tenant", c.tenant, "--since", since, "--attest", "attest.yaml"}
 		r.step(ctx, "evaluate "+c.tenant, c.title, c.code, func(string) string { return r.checkEvaluation(ctx, args, c.verdict) }, args...)
 	}
 	r.step(ctx, "ticket", "The finding becomes a ticket draft; nothing is filed.", fault.OK, contains("[CB-OPS]", noisy),
@@ -107,8 +104,8 @@ func (r *rehearsal) checkEvaluation(ctx context.Context, args []string, want cri
 	if err := json.NewDecoder(strings.NewReader(out)).Decode(&e); err != nil {
 		return fmt.Sprintf("the evaluation is no JSON: %v", err)
 	}
-	if e.Verdict != want || !e.Partial {
-		return fmt.Sprintf("verdict %s, partial %v; should be %s and partial", e.Verdict, e.Partial, want)
+	if e.Verdict != want || e.Partial || len(e.Criteria) != len(criteria.IDs(1)) {
+		return fmt.Sprintf("verdict %s on %d criteria, partial %v; should be %s on all of phase 1", e.Verdict, len(e.Criteria), e.Partial, want)
 	}
 	for _, c := range e.Criteria {
 		if c.ID != "no-unexpected-opens" {

@@ -39,6 +39,8 @@ type target struct {
 	StateDir        string
 	Plan            *plan.Plan
 	Warnings        []string
+	// Providers are those that the policies name, where they were read.
+	Providers []string
 }
 
 // findPlan returns the plan's path, "" if there is none. A plan that was named
@@ -170,13 +172,6 @@ func (a *app) tenantConfig(t target, tenant, policyName string) (evidence.Config
 		found = &policy.Breaker{}
 	}
 	return evidenceConfig(found.Enabled, found.Config), nil
-}
-
-func (t target) minOutcomes() int {
-	if t.Plan != nil && t.Plan.Criteria.MinOutcomesPerDay > 0 {
-		return t.Plan.Criteria.MinOutcomesPerDay
-	}
-	return 100
 }
 
 func (t target) rollout() string {

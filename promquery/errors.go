@@ -31,6 +31,20 @@ func IsUnavailable(err error) bool {
 	return errors.As(err, &u)
 }
 
+// refused marks an error of the query itself: the server understood the request, and
+// will not evaluate this expression.
+type refused struct{ err error }
+
+func (e *refused) Error() string { return e.err.Error() }
+func (e *refused) Unwrap() error { return e.err }
+
+// IsRefused reports whether the server refused the query itself: an expression that
+// it cannot parse, evaluate, or bear even in the smallest piece.
+func IsRefused(err error) bool {
+	var r *refused
+	return errors.As(err, &r)
+}
+
 // ErrNotAvailable says that the server has no such endpoint, or shows it to
 // nobody: as Thanos and Mimir have no status pages.
 var ErrNotAvailable = errors.New("the server does not offer this")
@@ -198,7 +212,7 @@ func (c *Client) explain(ctx context.Context, what string, x *exchange, err erro
 		case limitOf(r) == timeFirst && r.kind == "timeout":
 			return away("%s: the query takes too long even in the smallest piece: %s", s, text)
 		case limitOf(r) != noLimit:
-			return fail("raise the limit on the server, or judge fewer tenants at once", "%s refuses the query even in the smallest piece: %s", s, text)
+			return &refused{fail("raise the limit on the server, or judge fewer tenants at once", "%s refuses the query even in the smallest piece: %s", s, text)}
 		case r.status == http.StatusUnauthorized || r.status == http.StatusForbidden:
 			return fail("--prometheus-config FILE holds credentials, see docs/prometheus.md", "%s wants other credentials: %d %s: %s", s, r.status, http.StatusText(r.status), text)
 		case r.status == http.StatusTooManyRequests:
@@ -206,7 +220,7 @@ func (c *Client) explain(ctx context.Context, what string, x *exchange, err erro
 		case r.status >= 500 && r.status != http.StatusNotImplemented:
 			return away("%s: %d %s: %s", s, r.status, http.StatusText(r.status), text)
 		case r.own && (r.status == http.StatusOK || r.status == http.StatusBadRequest || r.status == http.StatusUnprocessableEntity):
-			return fail("a defect of cbops, or a server that is not Prometheus", "%s refuses the query: %s", s, text)
+			return &refused{fail("a defect of cbops, or a server that is not Prometheus", "%s refuses the query: %s", s, text)}
 		}
 		return fail(up, "%s does not answer like Prometheus: %d %s: %s", s, r.status, http.StatusText(r.status), text)
 	}

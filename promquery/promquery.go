@@ -231,6 +231,15 @@ func sleep(ctx context.Context, d time.Duration) error {
 // Server is the URL of the server, without credentials and query parameters.
 func (c *Client) Server() string { return c.server }
 
+// Matchers are those that stand on every selector, in PromQL's spelling.
+func (c *Client) Matchers() []string {
+	var out []string
+	for _, m := range c.opt.Matchers {
+		out = append(out, m.String())
+	}
+	return out
+}
+
 // bare is a URL fit to be shown.
 func bare(u *url.URL) string {
 	shown := *u

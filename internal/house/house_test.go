@@ -20,12 +20,12 @@ const module = "github.com/cbops/cbops/"
 // lower floors, and its own where it says so there. 0 is unknown.
 func floor(pkg string) int {
 	for i, names := range [][]string{
-		{"internal/fault", "internal/proc", "breaker"},
+		{"internal/fault", "internal/proc", "internal/stat", "breaker"},
 		{"breaker/scenario", "promquery"},
-		{"promquery/promlab", "rollout/policy", "rollout/evidence", "breaker/live"},
-		{"rollout/criteria", "rollout/plan", "rollout/router"},
-		{"rollout/gather", "rollout/change", "rollout/lab", "tickets"},
-		{"internal/promtest", "rollout/doctor"},
+		{"promquery/promlab", "rollout/policy", "rollout/evidence", "rollout/statement", "breaker/live"},
+		{"rollout/criteria", "rollout/router"},
+		{"rollout/gather", "rollout/change", "rollout/lab", "rollout/plan", "tickets"},
+		{"internal/promtest", "internal/history", "rollout/doctor"},
 		{"cmd/internal/render"},
 		{"cmd"},
 		{"cmd/cbops"},
@@ -38,7 +38,7 @@ func floor(pkg string) int {
 }
 
 func pure(pkg string) bool {
-	return slices.Contains([]string{"breaker", "breaker/scenario", "rollout/policy", "rollout/evidence", "rollout/criteria", "tickets"}, pkg)
+	return slices.Contains([]string{"breaker", "breaker/scenario", "rollout/policy", "rollout/evidence", "rollout/statement", "rollout/criteria", "internal/stat", "tickets"}, pkg)
 }
 
 // broken returns what is wrong with a package that imports the given paths.

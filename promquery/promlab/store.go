@@ -51,6 +51,12 @@ func NewStore() *Store { return &Store{byKey: map[string]*memSeries{}} }
 // Append adds a sample. A sample that is not newer than the series' last is
 // refused, as Prometheus refuses it.
 func (s *Store) Append(lset map[string]string, t time.Time, v float64) error {
+	return s.Series(lset)(t, v)
+}
+
+// Series finds or makes a series and returns what adds samples to it, as Append does.
+// Who adds many saves looking it up each time.
+func (s *Store) Series(lset map[string]string) func(t time.Time, v float64) error {
 	key := keyOf(lset)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -61,7 +67,11 @@ func (s *Store) Append(lset map[string]string, t time.Time, v float64) error {
 		s.sorted = append(s.sorted, ms)
 		s.dirty = true
 	}
-	return ms.append(t.UnixMilli(), v)
+	return func(t time.Time, v float64) error {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return ms.append(t.UnixMilli(), v)
+	}
 }
 
 func keyOf(lset map[string]string) string {

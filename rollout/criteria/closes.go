@@ -2,6 +2,7 @@ package criteria
 
 import (
 	"fmt"
+	"sort"
 	"time"
 
 	"gonum.org/v1/gonum/stat/distuv"
@@ -29,41 +30,50 @@ type closing struct {
 	state   State
 	reason  string
 	took    time.Duration // from recovery to close, upper bound; 0 if it has not closed
+	// silent: it ended otherwise, before its time was over, and says nothing.
+	silent bool
 }
 
-// JudgeTenant implements Criterion.
-func (Closes) JudgeTenant(ev *evidence.Evidence, t *evidence.Tenant, p Params) TenantFinding {
-	tf := TenantFinding{Tenant: t.ID, Basis: Measured, Evidence: []Fact{}, Episodes: []EpisodeFinding{}}
+// Judge implements Criterion.
+func (Closes) Judge(s *Study, k int) TenantFinding {
+	f := s.tenant(k)
+	tf := TenantFinding{Tenant: f.t.ID, Basis: Measured, Evidence: s.healthFact(), Episodes: []EpisodeFinding{}}
 	type item struct {
-		o   open
 		ep  evidence.Episode
 		res closing
 	}
 	var items []item
-	for i := range t.Circuits {
-		c := &t.Circuits[i]
-		base := evidence.BaselineOf(c, t.Baseline)
-		for _, ep := range t.Episodes(c, ev.At, ev.Skew.Slack()) {
-			if ep.Until(ev.At).Before(t.Since) {
-				continue // over before the breaker was enabled
+	total, silent, drilled := 0, 0, 0
+	for _, c := range f.circuits {
+		total += len(c.episodes)
+	}
+	for _, c := range f.circuits {
+		for i, ep := range c.episodes {
+			res := s.open(f, c, i).closes(total)
+			if res.silent {
+				silent++
 			}
-			items = append(items, item{o: newOpen(ev, t, c, ep, base, p), ep: ep})
+			if d, ok := s.incident(c.c.Provider, ep.Opened.From, ep.Opened.To); ok && d.Drill && !res.silent {
+				drilled++
+			}
+			items = append(items, item{ep, res})
 		}
 	}
 	var slowest time.Duration
 	count := map[Verdict]int{}
 	stuck := false
 	worst := Pass
-	for i := range items {
-		it := &items[i]
-		it.res = it.o.closes(len(items))
+	for _, it := range items {
+		ef := episodeFinding(it.ep)
+		ef.Reason = it.res.reason
+		tf.Episodes = append(tf.Episodes, ef)
+		if it.res.silent {
+			continue
+		}
 		count[it.res.verdict]++
 		worst = Worst(worst, it.res.verdict)
 		stuck = stuck || it.res.state == Stuck
 		slowest = max(slowest, it.res.took)
-		ef := episodeFinding(it.ep)
-		ef.Reason = it.res.reason
-		tf.Episodes = append(tf.Episodes, ef)
 	}
 	for _, v := range []Verdict{Fail, Inconclusive, Pass} {
 		for _, it := range items {
@@ -72,17 +82,17 @@ func (Closes) JudgeTenant(ev *evidence.Evidence, t *evidence.Tenant, p Params) T
 			}
 		}
 	}
-	r := ready(ev, t, p)
-	n := len(items)
+	r := s.ready(k)
+	n := len(items) - silent
+	b := r.blocked(readsTransitions)
 	switch {
-	case worst == Fail && (r.blocked == nil || r.blocked.Verdict != Unmeasurable):
+	case worst == Fail && !r.cannotFail(readsTransitions) && r.off == nil:
 		tf.Verdict = Fail
 		tf.Summary = fmt.Sprintf("%d of %s did not close after the provider was back", count[Fail], plural(n, "episode"))
 		tf.Needs = "a config that can close, a reset of the circuit, or traffic that asks the breaker"
-	case r.blocked != nil:
-		b := *r.blocked
+	case b != nil:
 		b.Episodes, b.Evidence = tf.Episodes, append(b.Evidence, tf.Evidence...)
-		return b
+		return *b
 	case worst == Inconclusive:
 		tf.Verdict, tf.State = Inconclusive, Waiting
 		if stuck {
@@ -92,33 +102,66 @@ func (Closes) JudgeTenant(ev *evidence.Evidence, t *evidence.Tenant, p Params) T
 			count[Pass], plural(n, "episode"), count[Inconclusive], tf.Evidence[0].Text)
 		tf.Needs = "the circuit to close, or a sign that the provider is back"
 	case n == 0:
-		return noEpisode(tf, t, p)
+		tf = s.noEpisode(k, tf)
 	default:
 		tf.Verdict = Pass
-		tf.Summary = fmt.Sprintf("%d of %d closed, slowest at most %s after recovery", n, n, slowest.Round(time.Second))
+		tf.Summary = fmt.Sprintf("%d of %d closed, slowest at most %s after recovery", n, n, round(slowest))
+		if drilled == n {
+			tf.Basis = Drill
+			tf.Summary += ", in drills"
+		}
+	}
+	if silent > 0 {
+		tf.Summary += fmt.Sprintf(" (%d ended by a restart or a reset)", silent)
 	}
 	return tf
 }
 
 // noEpisode: in phases 1 and 2 the twin runs the normalization scenario with the
-// tenant's own config; from phase 3 on a real or drilled episode is required.
-func noEpisode(tf TenantFinding, t *evidence.Tenant, p Params) TenantFinding {
-	if p.Phase >= 3 {
-		tf.Verdict, tf.State = Inconclusive, Stuck
-		tf.Summary = "nobody has seen an open; from phase 3 on one real or drilled episode must have closed"
-		tf.Needs = "a drill"
-		return tf
-	}
+// tenant's own config; from phase 3 on a real or drilled episode somewhere in the
+// rollout is required besides.
+func (s *Study) noEpisode(k int, tf TenantFinding) TenantFinding {
 	tf.Basis = Twin
-	how, ok := normalizes(t.Config)
+	how, ok := normalizes(s.Evidence.Tenants[k].Config)
 	tf.Summary = "no episode; on the twin this config " + how
-	tf.Verdict = Pass
-	if !ok {
+	tf.Evidence = append(tf.Evidence, Fact{Text: "twin: " + how})
+	switch {
+	case !ok:
 		tf.Verdict = Fail
 		tf.Needs = "a config that can open and close"
+		return tf
+	case s.Request.Phase < 3:
+		tf.Verdict = Pass
+		return tf
 	}
-	tf.Evidence = append(tf.Evidence, Fact{Text: "twin: " + how})
+	who, when, ok := s.closedElsewhere(k)
+	if !ok {
+		tf.Verdict, tf.State, tf.Basis = Inconclusive, Stuck, Measured
+		tf.Summary = "nobody has seen an open close; from phase 3 on one real or drilled episode must have"
+		tf.Needs = "a drill: let one circuit of a judged tenant open and close"
+		return tf
+	}
+	tf.Verdict = Pass
+	tf.Summary += fmt.Sprintf("; a circuit of %s closed in time on %s", who, stamp(when))
 	return tf
+}
+
+// closedElsewhere finds an episode of another judged tenant that closed in time.
+func (s *Study) closedElsewhere(k int) (who string, when time.Time, ok bool) {
+	for j := range s.Evidence.Tenants {
+		if j == k {
+			continue
+		}
+		f := s.tenant(j)
+		for _, c := range f.circuits {
+			for i, ep := range c.episodes {
+				if ep.Closed != nil && s.open(f, c, i).closes(len(c.episodes)).verdict == Pass {
+					return f.t.ID, ep.Closed.To, true
+				}
+			}
+		}
+	}
+	return "", time.Time{}, false
 }
 
 // normalizes runs scenario 2 of ROUTER.md §6 on the twin with a config: fail
@@ -157,21 +200,23 @@ func normalizes(c evidence.Config) (string, bool) {
 
 // closes judges one episode of n.
 func (o open) closes(n int) closing {
-	step := o.step()
 	from := o.ep.Opened.To
 	if o.ep.Shadow && from.Before(o.t.Since) {
 		from = o.t.Since // before enabling nothing asks, so nothing could close
 	}
-	switch {
-	case o.ep.Lost:
-		return closing{verdict: Inconclusive, state: Stuck,
-			reason: "ended by a restart of the router, which clears every circuit: says nothing about closing"}
-	case o.ep.Reset:
-		return closing{verdict: Inconclusive, state: Stuck,
-			reason: "ended by a reset: the next open followed without a close: says nothing about closing"}
+	if o.ep.Ended != nil {
+		res := o.stillOpen(n, from, o.ep.Ended.From)
+		if res.verdict == Fail {
+			return res // too late already when it was ended
+		}
+		how := "a restart of the router, which clears every circuit"
+		if o.ep.Reset {
+			how = "a reset: no close was counted"
+		}
+		return closing{verdict: Pass, silent: true, reason: "ended by " + how + "; says nothing about closing"}
 	}
 	if o.ep.Closed == nil {
-		return o.stillOpen(n, from)
+		return o.stillOpen(n, from, o.s.Evidence.At)
 	}
 	back, known := o.recovery(from, o.ep.Closed.To)
 	if !known {
@@ -181,22 +226,22 @@ func (o open) closes(n int) closing {
 	allowed := o.allowed(n, back.From)
 	least, most := o.ep.Closed.From.Sub(back.To), o.ep.Closed.To.Sub(back.From)
 	res := closing{verdict: Pass, took: most,
-		reason: fmt.Sprintf("closed at most %s after the provider was back, %s allowed", most.Round(time.Second), allowed.Round(time.Second))}
+		reason: fmt.Sprintf("closed at most %s after the provider was back, %s allowed", round(most), round(allowed))}
 	switch {
 	case least > allowed:
 		res.verdict = Fail
-		res.reason = fmt.Sprintf("closed at least %s after the provider was back, %s allowed", least.Round(time.Second), allowed.Round(time.Second))
-	case most > allowed+2*step:
+		res.reason = fmt.Sprintf("closed at least %s after the provider was back, %s allowed", round(least), round(allowed))
+	case most > allowed+2*o.s.step():
 		res.verdict, res.state = Inconclusive, Stuck
 		res.reason = fmt.Sprintf("closed between %s and %s after the provider was back, %s allowed: the scrapes do not tell",
-			least.Round(time.Second), most.Round(time.Second), allowed.Round(time.Second))
+			round(least), round(most), round(allowed))
 	}
 	return res
 }
 
-// stillOpen judges an episode that has not closed by At.
-func (o open) stillOpen(n int, from time.Time) closing {
-	step, at := o.step(), o.ev.At
+// stillOpen judges an episode that had not closed by `at`.
+func (o open) stillOpen(n int, from, at time.Time) closing {
+	step := o.s.step()
 	if o.ep.HalfOpen {
 		d := o.c.Delta(at.Add(-(wedgeScrapes+2)*step), at)
 		if d.OK && d.FailFast > 0 && d.Outcomes() == 0 && d.OH == 0 {
@@ -220,25 +265,26 @@ func (o open) stillOpen(n int, from time.Time) closing {
 	waited := at.Sub(back.To)
 	if waited <= allowed {
 		return closing{verdict: Inconclusive, state: Waiting, reason: fmt.Sprintf(
-			"open at the end, %s after the provider was back; %s allowed", waited.Round(time.Second), allowed.Round(time.Second))}
+			"open at the end, %s after the provider was back; %s allowed", round(waited), round(allowed))}
 	}
 	if since.OH == 0 && since.FailFast == 0 {
 		return closing{verdict: Fail, reason: fmt.Sprintf(
-			"never asked: open while %.0f outcomes were recorded on it, the provider back for %s", since.Success+since.Failure, waited.Round(time.Second))}
+			"never asked: open while %.0f outcomes were recorded on it, the provider back for %s", since.Success+since.Failure, round(waited))}
 	}
 	return closing{verdict: Fail, reason: fmt.Sprintf(
-		"still open %s after the provider was back, %s allowed; %.0f failed probes", waited.Round(time.Second), allowed.Round(time.Second), since.HO)}
+		"still open %s after the provider was back, %s allowed; %.0f failed probes", round(waited), round(allowed), since.HO)}
 }
 
 // recovery bounds when the provider was back, in (from, to]: by other tenants'
-// outcomes where they proved the failure, else by the circuit's own first
-// success after its last bad scrape.
+// outcomes where they proved the failure, by providerHealthy where that did, else by
+// the circuit's own first success after its last bad scrape.
 func (o open) recovery(from, to time.Time) (evidence.Interval, bool) {
-	step := o.step()
+	step := o.s.step()
 	if _, ok := o.others(); ok {
 		var back evidence.Interval
 		known := false
-		// Walk the scrapes; the last stretch of health that reaches `to` counts.
+		// Walk the scrapes; the last stretch of health that reaches `to` counts. Far
+		// from both ends others were not read at every scrape, and say nothing.
 		for t := from; !t.After(to.Add(step)); t = t.Add(step) {
 			s := o.peers(t.Add(-step), t)
 			switch {
@@ -248,7 +294,12 @@ func (o open) recovery(from, to time.Time) (evidence.Interval, bool) {
 				back, known = evidence.Interval{From: t.Add(-step), To: t}, true
 			}
 		}
-		return back, known
+		if known {
+			return back, true
+		}
+	}
+	if _, ok := o.unhealthy(); ok {
+		return o.s.health().back(o.c.Provider, from, to)
 	}
 	return o.ownRecovery(from, to)
 }
@@ -256,19 +307,20 @@ func (o open) recovery(from, to time.Time) (evidence.Interval, bool) {
 func (o open) ownRecovery(from, to time.Time) (evidence.Interval, bool) {
 	var back evidence.Interval
 	known := false
-	var prev *evidence.Outcome
-	for i := range o.c.Outcomes {
-		p := &o.c.Outcomes[i]
-		if prev != nil && p.At().After(from) && !p.At().After(to) && prev.Epoch == p.Epoch {
-			failed, fine := p.Failure-prev.Failure, p.Success-prev.Success
-			if failed > 0 && failed >= fine {
-				known = false // a bad scrape: whatever came before was not the recovery
-			}
-			if fine > failed && !known {
-				back, known = evidence.Interval{From: prev.At(), To: p.At()}, true
-			}
+	all := o.c.Outcomes
+	i := sort.Search(len(all), func(i int) bool { return all[i].At().After(from) })
+	for ; i < len(all) && !all[i].At().After(to); i++ {
+		if i == 0 || all[i-1].Epoch != all[i].Epoch {
+			continue
 		}
-		prev = p
+		prev, p := &all[i-1], &all[i]
+		failed, fine := p.Failure-prev.Failure, p.Success-prev.Success
+		if failed > 0 && failed >= fine {
+			known = false // a bad scrape: whatever came before was not the recovery
+		}
+		if fine > failed && !known {
+			back, known = evidence.Interval{From: prev.At(), To: p.At()}, true
+		}
 	}
 	return back, known
 }
@@ -278,10 +330,15 @@ func (o open) ownRecovery(from, to time.Time) (evidence.Interval, bool) {
 // bring the successes (a Gamma quantile; `success_threshold` times a 95 % gap is
 // too tight over many episodes), and two scrapes.
 func (o open) allowed(n int, back time.Time) time.Duration {
-	k := float64(o.c.Delta(back, o.end()).HO)
+	k := float64(o.c.Delta(back, o.ep.Until(o.s.Evidence.At)).HO)
 	timeout := time.Duration(o.t.Config.TimeoutMS) * time.Millisecond
 	hour := o.c.Delta(o.ep.Opened.From.Add(-time.Hour), o.ep.Opened.From)
 	rate := (hour.Success + hour.Failure + hour.FailFast) / time.Hour.Seconds()
+	// What traffic there was since counts where it is less: an outage may end at night.
+	until := o.ep.Until(o.s.Evidence.At)
+	if since := o.c.Delta(back, until); since.OK && until.After(back) {
+		rate = min(rate, (since.Outcomes()+since.FailFast)/until.Sub(back).Seconds())
+	}
 	var traffic time.Duration
 	if rate > 0 {
 		q := distuv.Gamma{Alpha: float64(max(o.t.Config.SuccessThreshold, 1)) + k, Beta: rate}.
@@ -290,40 +347,29 @@ func (o open) allowed(n int, back time.Time) time.Duration {
 	} else {
 		traffic = 24 * time.Hour // nothing to derive it from: do not fail on it
 	}
-	return time.Duration((1+k)*float64(timeout)) + traffic + 2*o.step()
-}
-
-func (o open) end() time.Time {
-	if o.ep.Closed != nil {
-		return o.ep.Closed.To
-	}
-	return o.ev.At
+	return time.Duration((1+k)*float64(timeout)) + traffic + 2*o.s.step()
 }
 
 func closeFact(ep evidence.Episode, res closing) Fact {
 	from, to := ep.Opened.From, ep.Opened.To
 	return Fact{
-		Text:     fmt.Sprintf("%s, opened %s UTC: %s", ep.Provider, to.UTC().Format("2 Jan 15:04:05"), res.reason),
+		Text:     fmt.Sprintf("%s, opened %s: %s", ep.Provider, stamp(to), res.reason),
 		Provider: ep.Provider, Node: ep.Node, From: &from, To: &to,
 	}
 }
 
 // Counterexamples implements Criterion.
-func (Closes) Counterexamples(ev *evidence.Evidence, t *evidence.Tenant, p Params) []Counterexample {
-	base := common(t, p)
+func (Closes) Counterexamples(s *Study, k int) []Counterexample {
+	base := s.common(k)
 	ces := base
-	for i := range t.Circuits {
-		at, ok := quietMoment(ev, t, i)
+	for i := range s.tenant(k).circuits {
+		at, ok := s.quietMoment(k, i)
 		if !ok {
 			continue
 		}
 		ces = append(ces,
-			Counterexample{"a half-open circuit that denies for ever", func(ev *evidence.Evidence, k int) {
-				plant(ev, &ev.Tenants[k].Circuits[i], at, planted{wedge: true})
-			}},
-			Counterexample{"an open circuit that nothing asks", func(ev *evidence.Evidence, k int) {
-				plant(ev, &ev.Tenants[k].Circuits[i], at, planted{})
-			}})
+			Counterexample{"a half-open circuit that denies for ever", func(c *Case) { plant(c.Evidence, c.Circuit(i), at, planted{wedge: true}) }},
+			Counterexample{"an open circuit that nothing asks", func(c *Case) { plant(c.Evidence, c.Circuit(i), at, planted{}) }})
 		break
 	}
 	if len(ces) == len(base) {

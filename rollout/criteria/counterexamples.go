@@ -7,23 +7,25 @@ import (
 	"github.com/cbops/cbops/rollout/evidence"
 )
 
-// common are the counterexamples of every criterion that reads metrics: no
-// evidence must never pass.
-func common(t *evidence.Tenant, p Params) []Counterexample {
-	last := t.Since.Add(time.Duration(p.MinDays)*24*time.Hour - 2*time.Hour)
+// common are the counterexamples of every criterion that reads the router's metrics:
+// no evidence must never pass.
+func (s *Study) common(k int) []Counterexample {
+	t := &s.Evidence.Tenants[k]
+	last := t.Since.Add(time.Duration(s.Request.MinDays)*24*time.Hour - 2*time.Hour)
 	return []Counterexample{
-		{"no series at all", func(ev *evidence.Evidence, k int) { ev.Tenants[k].Circuits = nil }},
-		{"scrapes that end too early", func(ev *evidence.Evidence, _ int) {
-			for i := range ev.Nodes {
-				s := ev.Nodes[i].Scrapes
-				ev.Nodes[i].Scrapes = s[:sort.Search(len(s), func(k int) bool { return s[k] > last.UnixMilli() })]
+		{"no series at all", func(c *Case) { c.Evidence.Tenants[c.Tenant].Circuits = nil }},
+		{"scrapes that end too early", func(c *Case) {
+			nodes := append([]evidence.Node{}, c.Evidence.Nodes...)
+			for i := range nodes {
+				x := nodes[i].Scrapes
+				nodes[i].Scrapes = x[:sort.Search(len(x), func(k int) bool { return x[k] > last.UnixMilli() })]
 			}
+			c.Evidence.Nodes = nodes
 		}},
-		{"answers that were partial throughout", func(ev *evidence.Evidence, k int) {
-			ev.Gaps = append(ev.Gaps, evidence.Gap{
-				Interval: evidence.Interval{From: ev.Tenants[k].Since, To: ev.At}, Reason: "planted"})
+		{"answers that were partial throughout", func(c *Case) {
+			c.Evidence.Gaps = append([]evidence.Gap{{Interval: evidence.Interval{From: c.Evidence.Tenants[c.Tenant].Since, To: c.Evidence.At}, Reason: "planted"}}, c.Evidence.Gaps...)
 		}},
-		{"a breaker that is not enabled", func(ev *evidence.Evidence, k int) { ev.Tenants[k].Config.Enabled = false }},
+		{"a breaker that is not enabled", func(c *Case) { c.Evidence.Tenants[c.Tenant].Config.Enabled = false }},
 	}
 }
 
@@ -31,18 +33,19 @@ func common(t *evidence.Tenant, p Params) []Counterexample {
 // which the circuit is closed and nothing happens on any circuit of the tenant
 // within an hour, so that an open planted there has no failing provider behind
 // it by construction.
-func quietMoment(ev *evidence.Evidence, t *evidence.Tenant, circuit int) (time.Time, bool) {
+func (s *Study) quietMoment(k, circuit int) (time.Time, bool) {
+	t := &s.Evidence.Tenants[k]
 	c := &t.Circuits[circuit]
-	m := ev.Coverage(t.Since)
-	for _, h := range m.Measured {
+	for _, h := range s.ready(k).measured.Measured {
 		at := h.Add(30 * time.Minute)
-		if at.Add(2*time.Hour).After(ev.At) || !calm(t, at) {
+		if at.Add(2*time.Hour).After(s.Evidence.At) || !calm(t, at) {
 			continue
 		}
 		d := c.Delta(at.Add(-5*time.Minute), at.Add(5*time.Minute))
 		before := c.Delta(t.Since, at)
-		// Few failures around, traffic there, and the circuit is closed.
-		if d.OK && before.OK && d.Failure < evidence.MinFailures && before.Success > 0 && closedAt(c, at) {
+		// No more failures around than are usual, traffic there, and the circuit is closed.
+		usual := d.Failure < evidence.MinFailures || s.normal(s.tenant(k).circuits[circuit]).Tail(d.Failure, d.Outcomes()) >= 0.05
+		if d.OK && before.OK && usual && before.Success > 0 && closedAt(c, at) {
 			return at, true
 		}
 	}
@@ -119,8 +122,28 @@ func plant(ev *evidence.Evidence, c *evidence.Circuit, at time.Time, what plante
 			x.HC++
 		}
 	}
-	if what.wedge {
+	switch {
+	case what.wedge:
 		wedge(ev, c, asked, step)
+	case !what.close:
+		freeze(c, opened, epoch)
+	}
+}
+
+// freeze lets nothing happen to a circuit's gate any more in an epoch: nobody asks it,
+// so that it neither denies nor moves. Outcomes go on.
+func freeze(c *evidence.Circuit, t int64, epoch int) {
+	i, j := c.InsertOutcome(t), c.InsertTransition(t)
+	if i < 0 || j < 0 {
+		return
+	}
+	denied, state := c.Outcomes[i].FailFast, c.Transitions[j]
+	for ; i < len(c.Outcomes) && c.Outcomes[i].Epoch == epoch; i++ {
+		c.Outcomes[i].FailFast = denied
+	}
+	for ; j < len(c.Transitions) && c.Transitions[j].Epoch == epoch; j++ {
+		state.T = c.Transitions[j].T
+		c.Transitions[j] = state
 	}
 }
 

@@ -1,16 +1,19 @@
-// Package criteria judges evidence. A criterion is a pure function from
-// evidence to a finding, and it carries counterexamples: changes to the very
-// evidence it passed on, each of which must make it not pass. A criterion that
-// still passes on one of them cannot fail, and says so instead of passing.
+// Package criteria judges evidence. A criterion is a pure function from a study of
+// evidence and statements to a finding, and it carries counterexamples: changes to
+// the very evidence it passed on, each of which must make it not pass. A criterion
+// that still passes on one of them cannot fail, and says so instead of passing.
 //
 // It reads no metrics (rollout/gather), reconstructs no timelines
-// (rollout/evidence), and words nothing for a terminal (cmd/internal/render).
+// (rollout/evidence), holds no statements (rollout/statement), and words nothing
+// for a terminal (cmd/internal/render). docs/criteria has a page for each
+// criterion, docs/statistics.md the sources of its numbers.
 package criteria
 
 import (
 	"time"
 
 	"github.com/cbops/cbops/rollout/evidence"
+	"github.com/cbops/cbops/rollout/statement"
 )
 
 // Verdict is the answer of a gate. The order is from best to worst.
@@ -44,43 +47,50 @@ const (
 	Stuck   State = "stuck"
 )
 
+// Whole is the subject of a criterion that is about the phase and no tenant of it.
+const Whole = -1
+
 // Criterion is one success criterion of the guide.
 type Criterion interface {
 	// ID is its public name, e.g. "no-unexpected-opens".
 	ID() string
-	// JudgeTenant judges one tenant of the evidence.
-	JudgeTenant(ev *evidence.Evidence, t *evidence.Tenant, p Params) TenantFinding
-	// Counterexamples returns changes to ev for tenant t, each of which must
-	// make JudgeTenant return something other than Pass. Each change gets a deep
-	// copy of the evidence and may do with it what it likes.
-	Counterexamples(ev *evidence.Evidence, t *evidence.Tenant, p Params) []Counterexample
+	// Judge judges one subject of the study: the tenant with that index, or Whole.
+	Judge(s *Study, k int) TenantFinding
+	// Counterexamples returns changes to the study, each of which must make Judge
+	// return something other than Pass for the same subject.
+	Counterexamples(s *Study, k int) []Counterexample
 }
 
 // Counterexample is one way in which passing evidence could have been bad.
 type Counterexample struct {
 	// Name is a short phrase: "a single open that first appears at 1".
 	Name string
-	// Break turns good evidence for the tenant with the given index into bad.
-	Break func(ev *evidence.Evidence, tenant int)
+	// Break turns a good case into a bad one.
+	Break func(c *Case)
 }
 
-// Params are the phase's requirements.
-type Params struct {
-	// Phase is 1 to 4.
-	Phase int
-	// MinDays is N: N × 24 measured hours, N blocks of 24 of them with
-	// MinOutcomesPerDay outcomes each (DESIGN.md §5, "Measured").
-	MinDays int
-	// MinOutcomesPerDay is 100 unless the plan says otherwise.
-	MinOutcomesPerDay int
+// Case is a copy of what was judged, to be broken. Lists may be replaced, never
+// written to; Circuit hands out a circuit that may be.
+type Case struct {
+	Evidence *evidence.Evidence
+	Request  *Request
+	// Tenant is the index of the judged tenant; Whole for the phase.
+	Tenant int
+}
+
+// Circuit makes the tenant's i-th circuit the case's own and returns it.
+func (c *Case) Circuit(i int) *evidence.Circuit {
+	x := &c.Evidence.Tenants[c.Tenant].Circuits[i]
+	x.Outcomes = append(make([]evidence.Outcome, 0, len(x.Outcomes)+8), x.Outcomes...)
+	x.Transitions = append(make([]evidence.Transition, 0, len(x.Transitions)+8), x.Transitions...)
+	return x
 }
 
 // Fact is one piece of evidence in a finding: what was looked at, the value,
 // and the limit it was held against.
 type Fact struct {
 	// Text is the whole fact in words, figures included.
-	Text string `json:"text"`
-	// Circuit is "provider@node" where the fact is about one.
+	Text     string `json:"text"`
 	Provider string `json:"provider,omitempty"`
 	Node     string `json:"node,omitempty"`
 	// Value and Limit are the compared numbers where there are two.
@@ -91,7 +101,31 @@ type Fact struct {
 	To   *time.Time `json:"to,omitempty"`
 }
 
-// TenantFinding is the verdict of one criterion for one tenant.
+// Statistic is a comparison of before and after with its bounds. All values are in
+// Unit.
+type Statistic struct {
+	// Name says which reading it is: "without fail_fast".
+	Name string `json:"name"`
+	// Unit: "share" (0 to 1), "relative" (to before) or that of the query.
+	Unit   string  `json:"unit"`
+	Before float64 `json:"before"`
+	After  float64 `json:"after"`
+	// Rise is After − Before, or relative to Before where Unit says so. Lower and
+	// Upper are one-sided bounds that hold at every look.
+	Rise  float64 `json:"rise"`
+	Lower float64 `json:"lower"`
+	Upper float64 `json:"upper"`
+	// Margin is what the rise must stay below.
+	Margin float64 `json:"margin"`
+	// Detectable is the smallest rise that would have shown as one.
+	Detectable float64 `json:"detectable"`
+	// Relative is Rise over Before; nil where Before is 0.
+	Relative *float64 `json:"relative,omitempty"`
+	Verdict  Verdict  `json:"verdict"`
+}
+
+// TenantFinding is the verdict of one criterion for one tenant, or with Tenant ""
+// for the phase as a whole.
 type TenantFinding struct {
 	Tenant  string  `json:"tenant"`
 	Verdict Verdict `json:"verdict"`
@@ -100,10 +134,23 @@ type TenantFinding struct {
 	Summary string  `json:"summary"`
 	// Evidence is what the verdict rests on, worst first.
 	Evidence []Fact `json:"evidence"`
+	// Statistics are the comparisons made.
+	Statistics []Statistic `json:"statistics,omitempty"`
 	// Needs says what would change an inconclusive or unmeasurable verdict.
 	Needs string `json:"needs,omitempty"`
+	// Detectable is the smallest effect that would have shown, in words.
+	Detectable string `json:"detectable,omitempty"`
 	// ETA is when a waiting verdict may be decided at the earliest.
 	ETA *time.Time `json:"eta,omitempty"`
+	// Broken: a counterexample passed. Fragile: it would pass, but not with other
+	// bins or a little earlier.
+	Broken  bool `json:"broken,omitempty"`
+	Fragile bool `json:"fragile,omitempty"`
+	// Waived takes it out of the verdict.
+	Waived *statement.Waiver `json:"waived,omitempty"`
+	// Unseen: nothing happened to the tenant that the criterion could be seen by, and
+	// the criterion does not need it of every tenant.
+	Unseen bool `json:"unseen,omitempty"`
 	// Episodes are the openings that were judged.
 	Episodes []EpisodeFinding `json:"episodes"`
 }
@@ -121,12 +168,11 @@ type EpisodeFinding struct {
 	Reopens    int        `json:"reopens"`
 	// Shadow: tripped before the breaker was enabled.
 	Shadow bool `json:"shadow"`
-	// Expected is nil for shadow episodes: nobody asked.
+	// Expected is nil for shadow episodes and where it cannot be told.
 	Expected *bool `json:"expected,omitempty"`
 	// Premature: opened on fewer outcomes than failure_threshold (ROUTER.md §4).
 	Premature bool `json:"premature"`
-	// Route names the proof that the provider was failing: "rate", "run",
-	// "tail", "probes", "others"; empty if none.
+	// Route names the proof that the provider was failing; empty if none.
 	Route string `json:"route,omitempty"`
 	// Reason is the finding in words, with its figures.
 	Reason string `json:"reason"`
@@ -134,21 +180,48 @@ type EpisodeFinding struct {
 
 // Finding is the verdict of one criterion over all judged tenants.
 type Finding struct {
-	ID         string  `json:"id"`
-	Verdict    Verdict `json:"verdict"`
-	Basis      Basis   `json:"basis"`
-	State      State   `json:"state,omitempty"`
-	Summary    string  `json:"summary"`
-	Evidence   []Fact  `json:"evidence"`
-	Needs      string  `json:"needs"`
-	Detectable string  `json:"detectable"`
+	ID      string  `json:"id"`
+	Verdict Verdict `json:"verdict"`
+	Basis   Basis   `json:"basis"`
+	State   State   `json:"state,omitempty"`
+	Summary string  `json:"summary"`
+	// Guide is the sentence of the guide that it implements.
+	Guide      string `json:"guide"`
+	Evidence   []Fact `json:"evidence"`
+	Needs      string `json:"needs"`
+	Detectable string `json:"detectable"`
+	// ETA is when a waiting verdict may be decided at the earliest.
+	ETA *time.Time `json:"eta,omitempty"`
 	// Proven: every counterexample was run against this evidence and did not pass.
 	Proven bool `json:"proven"`
 	// Broken: a counterexample passed; the verdict is then Unmeasurable.
 	Broken bool `json:"broken"`
+	// Fragile: a pass did not survive other bins or an earlier look.
+	Fragile bool `json:"fragile"`
+	// Advisory: it can fail this phase, but not hold it.
+	Advisory bool `json:"advisory"`
+	// Waived: for all tenants; it is out of the phase's verdict.
+	Waived *statement.Waiver `json:"waived,omitempty"`
+	// LeftOut are tenants that do not count here, and why.
+	LeftOut []LeftOut `json:"leftOut"`
 	// Counterexamples lists what was tried, when it passed.
-	Counterexamples []string        `json:"counterexamples"`
-	Tenants         []TenantFinding `json:"tenants"`
+	Counterexamples []string `json:"counterexamples"`
+	// Queries are names of the evaluation's queries that it rests on.
+	Queries []string `json:"queries"`
+	// Lookups are queries to paste, of a finding that did not pass.
+	Lookups []Lookup        `json:"lookups"`
+	Tenants []TenantFinding `json:"tenants"`
+}
+
+// LeftOut is a tenant that does not count for a criterion.
+type LeftOut struct {
+	Tenant string `json:"tenant"`
+	Reason string `json:"reason"`
+}
+
+// Counts reports whether the finding is part of the phase's verdict.
+func (f *Finding) Counts() bool {
+	return f.Waived == nil && (!f.Advisory || f.Verdict == Fail)
 }
 
 // Worst returns the worst verdict of vs: fail, unmeasurable, inconclusive,

@@ -16,20 +16,18 @@ type Opens struct{}
 // ID implements Criterion.
 func (Opens) ID() string { return "no-unexpected-opens" }
 
-// JudgeTenant implements Criterion.
-func (Opens) JudgeTenant(ev *evidence.Evidence, t *evidence.Tenant, p Params) TenantFinding {
-	tf := TenantFinding{Tenant: t.ID, Basis: Measured, Evidence: []Fact{}, Episodes: []EpisodeFinding{}}
-	var unexpected, undecided, waiting int
-	shadow := 0
-	for i := range t.Circuits {
-		c := &t.Circuits[i]
-		base := evidence.BaselineOf(c, t.Baseline)
-		for _, ep := range t.Episodes(c, ev.At, ev.Skew.Slack()) {
+// Judge implements Criterion.
+func (Opens) Judge(s *Study, k int) TenantFinding {
+	f := s.tenant(k)
+	tf := TenantFinding{Tenant: f.t.ID, Basis: Measured, Evidence: s.healthFact(), Episodes: []EpisodeFinding{}}
+	var unexpected, undecided, waiting, shadow int
+	for _, c := range f.circuits {
+		for i, ep := range c.episodes {
 			if ep.Shadow {
 				shadow++
 				continue
 			}
-			pr := newOpen(ev, t, c, ep, base, p).judge()
+			pr := s.proof(f, c, i)
 			ef := episodeFinding(ep)
 			ef.Premature, ef.Route, ef.Reason = pr.premature, pr.route, pr.reason
 			switch {
@@ -52,23 +50,25 @@ func (Opens) JudgeTenant(ev *evidence.Evidence, t *evidence.Tenant, p Params) Te
 		tf.Evidence = append(tf.Evidence, openFact(ef))
 	}
 	n := len(tf.Episodes)
-	r := ready(ev, t, p)
+	r := s.ready(k)
+	b := r.blocked(readsTransitions)
 	switch {
-	case unexpected > 0 && (r.blocked == nil || r.blocked.Verdict != Unmeasurable):
+	case unexpected > 0 && !r.cannotFail(readsTransitions) && r.off == nil:
 		tf.Verdict = Fail
 		tf.Summary = fmt.Sprintf("%s, %d expected; %d without a failing provider", plural(n, "episode"), n-unexpected-undecided, unexpected)
 		tf.Needs = "a config that does not open on noise, or an explanation for each open"
-	case r.blocked != nil:
-		b := *r.blocked
+	case b != nil:
 		b.Episodes, b.Evidence = tf.Episodes, append(b.Evidence, tf.Evidence...)
 		if n > 0 && b.Verdict == Inconclusive {
 			b.Summary += fmt.Sprintf("; %s so far, %d expected, %d undecided", plural(n, "episode"), n-undecided, undecided)
 		}
-		return b
+		return *b
 	case undecided > 0:
 		tf.Verdict, tf.State = Inconclusive, Stuck
 		if waiting == undecided {
 			tf.State = Waiting
+			eta := s.Evidence.At.Add(maxGrow * s.step())
+			tf.ETA = &eta
 		}
 		tf.Summary = fmt.Sprintf("%s, %d of them cannot be explained either way", plural(n, "episode"), undecided)
 		tf.Needs = "another source: a declared incident, the provider's health, or a longer bake"
@@ -115,7 +115,7 @@ func openFact(e EpisodeFinding) Fact {
 	}
 	from, to := e.OpenedFrom, e.OpenedTo
 	return Fact{
-		Text:     fmt.Sprintf("%s %s UTC, %s: %s", e.Provider, to.UTC().Format("2 Jan 15:04:05"), word, e.Reason),
+		Text:     fmt.Sprintf("%s %s, %s: %s", e.Provider, stamp(to), word, e.Reason),
 		Provider: e.Provider, Node: e.Node, From: &from, To: &to,
 	}
 }
@@ -132,32 +132,24 @@ func episodeFinding(ep evidence.Episode) EpisodeFinding {
 	return ef
 }
 
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}
-
 // Counterexamples implements Criterion.
-func (Opens) Counterexamples(ev *evidence.Evidence, t *evidence.Tenant, p Params) []Counterexample {
-	ces := common(t, p)
-	for i := range t.Circuits {
-		at, ok := quietMoment(ev, t, i)
+func (Opens) Counterexamples(s *Study, k int) []Counterexample {
+	base := s.common(k)
+	ces := base
+	for i := range s.tenant(k).circuits {
+		at, ok := s.quietMoment(k, i)
 		if !ok {
 			continue
 		}
 		ces = append(ces,
-			Counterexample{"an open on a single failure", func(ev *evidence.Evidence, k int) {
-				plant(ev, &ev.Tenants[k].Circuits[i], at, planted{close: true})
-			}},
-			Counterexample{"an open that is never asked again", func(ev *evidence.Evidence, k int) {
-				plant(ev, &ev.Tenants[k].Circuits[i], at, planted{})
-			}})
+			Counterexample{"an open on a single failure", func(c *Case) { plant(c.Evidence, c.Circuit(i), at, planted{close: true}) }},
+			Counterexample{"an open that is never asked again", func(c *Case) { plant(c.Evidence, c.Circuit(i), at, planted{}) }})
 		break
 	}
-	if len(ces) == len(common(t, p)) {
+	if len(ces) == len(base) {
 		return nil // no quiet moment: nothing to prove the gate on
 	}
-	return ces
+	return append(ces, Counterexample{"transitions that no scrape ever showed", func(c *Case) {
+		c.Evidence.Dialect.Kind = ""
+	}})
 }

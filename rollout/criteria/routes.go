@@ -8,19 +8,24 @@ import (
 )
 
 // The routes by which an open is shown to have a failing provider behind it,
-// after JUDGING.md, "Is an open expected?". Any one suffices. Routes that need
-// configuration (providerHealthy, declared incidents) are not in this version.
+// after JUDGING.md, "Is an open expected?". Any one suffices.
 const (
-	routeRate   = "rate"
-	routeRun    = "run"
-	routeTail   = "tail"
-	routeProbes = "probes"
-	routeOthers = "others"
+	routeRate     = "rate"
+	routeRun      = "run"
+	routeTail     = "tail"
+	routeProbes   = "probes"
+	routeOthers   = "others"
+	routeHealth   = "providerHealthy"
+	routeIncident = "incident"
+	routeAfter    = "aftershock"
 )
 
 const (
 	// maxGrow bounds how many scrapes the rate interval grows after the open.
 	maxGrow = 10
+	// brokenWitness is the share of failures that a witness must not have had in the hours
+	// before: one that fails all the time says nothing about this open.
+	brokenWitness = 0.25
 )
 
 // proof is the result of asking all routes about one open.
@@ -37,11 +42,12 @@ type proof struct {
 
 // open is one episode with all that the routes look at.
 type open struct {
-	ev    *evidence.Evidence
+	s     *Study
 	t     *evidence.Tenant
+	f     *circuitFacts
 	c     *evidence.Circuit
 	ep    evidence.Episode
-	base  evidence.Baseline
+	i     int // the episode's index in f
 	alpha float64
 	// window is what the breaker saw when it opened; exact says whether the
 	// counters tell it (one open and no close between two scrapes).
@@ -49,30 +55,28 @@ type open struct {
 	exact  bool
 }
 
-// alpha is the error allowed per scrape of a circuit, fixed by the phase's
-// minimum length so that a pass does not turn into a fail only because time
-// goes on (JUDGING.md, "Symbols").
-func alpha(p Params, interval time.Duration) float64 {
-	if interval <= 0 {
-		interval = time.Minute
-	}
-	return 0.05 / (float64(p.MinDays) * 24 * float64(time.Hour) / float64(interval))
-}
+func (s *Study) open(f *tenantFacts, c *circuitFacts, i int) open { return s.openOf(f.t, c, i) }
 
-func newOpen(ev *evidence.Evidence, t *evidence.Tenant, c *evidence.Circuit, ep evidence.Episode, base evidence.Baseline, p Params) open {
-	o := open{ev: ev, t: t, c: c, ep: ep, base: base, alpha: alpha(p, ev.Interval)}
-	if d := c.Delta(ep.Opened.From, ep.Opened.To); d.OK && d.CO == 1 && d.HC == 0 && d.WindowRequests > 0 {
+func (s *Study) openOf(t *evidence.Tenant, c *circuitFacts, i int) open {
+	o := open{s: s, t: t, f: c, c: c.c, ep: c.episodes[i], i: i, alpha: s.alpha()}
+	if d := o.c.Delta(o.ep.Opened.From, o.ep.Opened.To); d.OK && d.CO == 1 && d.HC == 0 && d.WindowRequests > 0 && !o.ep.Opened.From.IsZero() {
 		o.wr, o.wf, o.exact = d.WindowRequests, d.WindowFailures, true
 	}
 	return o
 }
 
-func (o open) step() time.Duration {
-	if o.ev.Interval > 0 {
-		return o.ev.Interval
+// proof asks the routes about an episode, once.
+func (s *Study) proof(f *tenantFacts, c *circuitFacts, i int) proof { return s.episodeProof(f.t, c, i) }
+
+func (s *Study) episodeProof(t *evidence.Tenant, c *circuitFacts, i int) proof {
+	if c.proofs[i] == nil {
+		p := s.openOf(t, c, i).judge()
+		c.proofs[i] = &p
 	}
-	return time.Minute
+	return *c.proofs[i]
 }
+
+func (o open) base() evidence.Baseline { return o.s.normal(o.f) }
 
 // judge asks every route.
 func (o open) judge() proof {
@@ -82,34 +86,37 @@ func (o open) judge() proof {
 		ask  func() (string, bool)
 	}{
 		{routeRate, o.rate}, {routeRun, o.run}, {routeTail, o.tail},
-		{routeProbes, o.probes}, {routeOthers, o.others},
+		{routeProbes, o.probes}, {routeOthers, o.others}, {routeHealth, o.unhealthy}, {routeIncident, o.declared}, {routeAfter, o.aftershock},
 	} {
 		if reason, ok := r.ask(); ok {
 			pr.expected, pr.route, pr.reason = true, r.name, reason
 			return pr
 		}
 	}
-	pr.reason = o.seen()
-	around := o.c.Delta(o.ep.Opened.From.Add(-o.step()), o.ep.Opened.To.Add(o.step()))
+	pr.reason = o.shown()
+	if d, ok := o.s.incident(o.c.Provider, o.ep.Opened.From, o.ep.Opened.To); ok {
+		pr.reason += fmt.Sprintf("; the incident declared by %s does not count alone: %s", d.By, d.Marked)
+	}
+	around := o.c.Delta(o.ep.Opened.From.Add(-o.s.step()), o.ep.Opened.To.Add(o.s.step()))
 	switch {
-	case o.ep.Opened.From.IsZero() || o.ep.Opened.Length() > o.step()*5/2:
+	case o.ep.Opened.From.IsZero() || o.ep.Opened.Length() > o.s.step()*5/2:
 		pr.undecided = true
 		pr.reason = "opened inside a scrape gap; what the provider did then is not known"
 	case !around.OK:
 		pr.undecided = true
 		pr.reason = "no outcomes were read around the open"
-	case o.base.Outcomes == 0 && around.Failure >= evidence.MinFailures:
+	case o.base().Outcomes == 0 && around.Failure >= evidence.MinFailures:
 		pr.undecided = true
 		pr.reason += "; no baseline to hold that against"
-	case o.ev.At.Sub(o.ep.Opened.To) < maxGrow*o.step() && o.ep.Closed == nil:
+	case o.s.Evidence.At.Sub(o.ep.Opened.To) < maxGrow*o.s.step() && o.ep.Closed == nil:
 		pr.undecided, pr.waiting = true, true
 		pr.reason += "; too recent to tell"
 	}
 	return pr
 }
 
-// seen says what the breaker saw when it opened.
-func (o open) seen() string {
+// shown says what the breaker saw when it opened.
+func (o open) shown() string {
 	if o.exact {
 		return fmt.Sprintf("opened at %.0f failed of %.0f in its window", o.wf, o.wr)
 	}
@@ -130,8 +137,8 @@ func (o open) rate() (string, bool) {
 	}
 	from := o.ep.Opened.From.Add(-time.Duration(o.t.Config.WindowSeconds) * time.Second)
 	for i := range maxGrow + 1 {
-		to := o.ep.Opened.To.Add(time.Duration(i) * o.step())
-		if o.ep.Closed != nil && i > 0 && to.After(o.ep.Closed.From) || to.After(o.ev.At) {
+		to := o.ep.Opened.To.Add(time.Duration(i) * o.s.step())
+		if o.ep.Closed != nil && i > 0 && to.After(o.ep.Closed.From) || to.After(o.s.Evidence.At) {
 			break
 		}
 		d := o.c.Delta(from, to)
@@ -140,7 +147,7 @@ func (o open) rate() (string, bool) {
 			continue
 		}
 		// A threshold near the everyday error rate proves nothing by being reached.
-		if thr < 0.25 && o.base.Tail(d.Failure, n) >= o.alpha {
+		if (thr < 0.5 || o.base().PUp > 0.25) && o.base().Tail(d.Failure, n) >= o.alpha {
 			continue
 		}
 		return fmt.Sprintf("%.0f of %.0f outcomes failed around the open, %.0f %% and the config says %.0f %%",
@@ -153,34 +160,31 @@ func (o open) rate() (string, bool) {
 // makes such a run improbable in the whole bake.
 func (o open) run() (string, bool) {
 	k := o.t.Config.FailureThreshold
-	if !o.exact || k < 2 || k > 1000 || o.base.Outcomes == 0 || o.wf < float64(k) || o.wf/o.wr >= o.t.Config.ErrorRateThreshold {
+	if !o.exact || k < 2 || k > 1000 || o.wf < float64(k) || o.wf/o.wr >= o.t.Config.ErrorRateThreshold || o.base().Outcomes == 0 {
 		return "", false
 	}
-	bake := o.c.Delta(o.t.Since, o.ev.At)
-	want := (bake.Success + bake.Failure) * o.base.RunProbability(int(k))
+	bake := o.c.Delta(o.t.Since, o.s.Evidence.At)
+	want := (bake.Success + bake.Failure) * o.base().RunProbability(int(k))
 	if !bake.OK || want >= 0.05 {
 		return "", false
 	}
-	return fmt.Sprintf("%d failures in a row; at its baseline error rate of %.2f %% that happens %s times in this bake",
-		k, 100*o.base.P, small(want)), true
+	return fmt.Sprintf("%d failures in a row; at its baseline error rate of %s that happens %s times in this bake",
+		k, percent(o.base().P), small(want)), true
 }
 
 // tail: more failures in the scrapes around the open than the baseline explains.
 func (o open) tail() (string, bool) {
-	if o.base.Outcomes == 0 {
-		return "", false
-	}
-	d := o.c.Delta(o.ep.Opened.From.Add(-o.step()), o.ep.Opened.To.Add(o.step()))
+	d := o.c.Delta(o.ep.Opened.From.Add(-o.s.step()), o.ep.Opened.To.Add(o.s.step()))
 	n := d.Success + d.Failure
-	if !d.OK || d.Failure < evidence.MinFailures {
+	if !d.OK || d.Failure < evidence.MinFailures || o.base().Outcomes == 0 {
 		return "", false
 	}
-	p := o.base.Tail(d.Failure, n)
+	p := o.base().Tail(d.Failure, n)
 	if p >= o.alpha {
 		return "", false
 	}
-	return fmt.Sprintf("%.0f of %.0f outcomes failed within a scrape of the open; chance %s at a baseline of %.2f %%",
-		d.Failure, n, small(p), 100*o.base.P), true
+	return fmt.Sprintf("%.0f of %.0f outcomes failed within a scrape of the open; chance %s at a baseline of %s",
+		d.Failure, n, small(p), percent(o.base().P)), true
 }
 
 // probes: the provider went on failing when it was asked again.
@@ -189,26 +193,99 @@ func (o open) probes() (string, bool) {
 	if o.ep.Closed != nil {
 		n++
 	}
-	if failed < 3 || o.base.Outcomes == 0 || o.base.Tail(failed, n) >= o.alpha {
+	if failed < 3 || o.base().Outcomes == 0 || o.base().Tail(failed, n) >= o.alpha {
 		return "", false
 	}
-	return fmt.Sprintf("%.0f of %.0f probes failed, which its baseline of %.2f %% cannot explain",
-		failed, n, 100*o.base.P), true
+	return fmt.Sprintf("%.0f of %.0f probes failed, which its baseline of %s cannot explain",
+		failed, n, percent(o.base().P)), true
 }
 
 // others: the provider failed for other tenants at the same time.
 func (o open) others() (string, bool) {
-	s := o.peers(o.ep.Opened.From.Add(-o.step()), o.ep.Opened.To.Add(o.step()))
+	from, to := o.ep.Opened.From.Add(-o.s.step()), o.ep.Opened.To.Add(o.s.step())
+	if o.ep.Opened.From.IsZero() {
+		return "", false
+	}
+	s := o.peers(from, to)
 	if !s.Failing(o.alpha) {
 		return "", false
 	}
-	return fmt.Sprintf("%s failed for %d other tenants then too: %.0f of %.0f outcomes",
-		o.c.Provider, s.FailingTenants, s.Failed, s.Outcomes), true
+	if s.FailingTenants == 1 { // alone, or beside some who hardly called
+		before := o.s.seenWithin(o.c.Provider, o.t.ID, o.t.Baseline, from.Add(-6*time.Hour), from.Add(-time.Hour))
+		if before.Outcomes > 0 && before.Failed/before.Outcomes >= brokenWitness {
+			return "", false // the one witness fails all the time
+		}
+	}
+	if o.s.alwaysFailing(o.c.Provider, o.t, from) {
+		return "", false
+	}
+	return fmt.Sprintf("%s failed for %s then too: %.0f of %.0f outcomes",
+		o.c.Provider, plural(s.FailingTenants, "other tenant"), s.Failed, s.Outcomes), true
+}
+
+// unhealthy: the deployment's own query says that the provider was failing.
+func (o open) unhealthy() (string, bool) {
+	h := o.s.health()
+	if h == nil || h.problem != "" || o.ep.Opened.From.IsZero() {
+		return "", false
+	}
+	slack := h.slack(o.s.step())
+	if !h.failed(o.c.Provider, o.ep.Opened.From.Add(-slack), o.ep.Opened.To.Add(slack)) {
+		return "", false
+	}
+	return "providerHealthy says that " + o.c.Provider + " was failing", true
+}
+
+// declared: an incident of the provider was declared in time, and is short enough to
+// be about this open.
+func (o open) declared() (string, bool) {
+	if o.ep.Opened.From.IsZero() {
+		return "", false
+	}
+	d, ok := o.s.incident(o.c.Provider, o.ep.Opened.From, o.ep.Opened.To)
+	if !ok || d.Marked != "" {
+		return "", false
+	}
+	return fmt.Sprintf("an incident of %s was declared by %s at %s: %s", o.c.Provider, d.By, stamp(d.Declared), d.Reason), true
+}
+
+// aftershock: the circuit had just closed after a failure of its provider that another
+// route shows, and its window still held that failure: a close does not clear it, so
+// that one failure right after opens it again (ROUTER.md §4).
+func (o open) aftershock() (string, bool) {
+	window := time.Duration(o.t.Config.WindowSeconds) * time.Second
+	for j := o.i - 1; j >= 0; j-- {
+		before := o.f.episodes[j]
+		if before.Closed == nil || o.ep.Opened.From.Sub(before.Closed.To) > window {
+			return "", false
+		}
+		if before.Shadow {
+			continue
+		}
+		if pr := o.s.episodeProof(o.t, o.f, j); pr.expected && pr.route != routeAfter {
+			return fmt.Sprintf("opened again at most %s after it closed at %s, with the failure of then still in its window of %s",
+				round(o.ep.Opened.To.Sub(before.Closed.From)), stamp(before.Closed.To), round(window)), true
+		}
+	}
+	return "", false
 }
 
 // peers is what every other tenant saw of the provider.
 func (o open) peers(from, to time.Time) evidence.Share {
-	return o.ev.Seen(o.c.Provider, o.t.ID, o.t.Baseline, from, to)
+	return o.s.seen(o.c.Provider, o.t.ID, o.t.Baseline, from, to)
+}
+
+// alwaysFailing reports whether a provider failed for the others a day before as well:
+// they are broken, and say nothing about now.
+func (s *Study) alwaysFailing(provider string, t *evidence.Tenant, at time.Time) bool {
+	x := s.seenWithin(provider, t.ID, t.Baseline, at.Add(-30*time.Hour), at.Add(-24*time.Hour))
+	return x.Outcomes > 0 && x.Failed/x.Outcomes >= brokenWitness
+}
+
+// seenWithin is seen over hours, where counts need not be fine.
+func (s *Study) seenWithin(provider, except string, before evidence.Interval, from, to time.Time) evidence.Share {
+	from, to = from.Truncate(time.Hour), to.Truncate(time.Hour).Add(time.Hour)
+	return evidence.ShareOf(s.world.ev.Tallies(provider, before, from, to), except, s.world.baseline)
 }
 
 // small prints a probability or a rare count without pretending to digits.

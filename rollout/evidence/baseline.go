@@ -90,7 +90,10 @@ func (b Baseline) shape() (alpha, beta float64, ok bool) {
 // Tail is the probability of f or more failures in n outcomes at the baseline's
 // upper bound: beta-binomial, or binomial where errors do not cluster. Without a
 // baseline it is 1: nothing can be improbable.
-func (b Baseline) Tail(f, n float64) float64 {
+func (b Baseline) Tail(f, n float64) float64 { return b.tail(f, n, 1) }
+
+// tail is Tail, or anything of enough and more where it reaches that.
+func (b Baseline) tail(f, n, enough float64) float64 {
 	switch {
 	case b.PUp <= 0 || b.PUp >= 1 || n <= 0 || f > n:
 		return 1
@@ -98,18 +101,28 @@ func (b Baseline) Tail(f, n float64) float64 {
 		return 1
 	}
 	alpha, beta, clustered := b.shape()
-	sum := 0.0
-	for k := math.Ceil(f); k <= n; k++ {
-		lp := lchoose(n, k)
+	term := func(k float64) float64 {
 		if clustered {
-			lp += lbeta(k+alpha, n-k+beta) - lbeta(alpha, beta)
-		} else {
-			lp += k*math.Log(b.PUp) + (n-k)*math.Log1p(-b.PUp)
+			return math.Exp(lchoose(n, k) + lbeta(k+alpha, n-k+beta) - lbeta(alpha, beta))
 		}
-		p := math.Exp(lp)
+		return math.Exp(lchoose(n, k) + k*math.Log(b.PUp) + (n-k)*math.Log1p(-b.PUp))
+	}
+	// Beyond the mean terms follow from each other; below it the first may be too small
+	// for a number while later ones are not.
+	follow := f > n*b.PUp
+	sum, p := 0.0, 0.0
+	for k := math.Ceil(f); k <= n; k++ {
+		switch {
+		case !follow || sum == 0:
+			p = term(k)
+		case clustered:
+			p *= (n - k + 1) / k * (k - 1 + alpha) / (n - k + beta)
+		default:
+			p *= (n - k + 1) / k * b.PUp / (1 - b.PUp)
+		}
 		sum += p
-		if k > n*b.PUp && p < sum*1e-12 {
-			break // the rest is smaller still
+		if sum >= enough || k > n*b.PUp && p <= sum*1e-12 {
+			break // it is enough, or the rest is smaller still
 		}
 	}
 	return min(1, sum)

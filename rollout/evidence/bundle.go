@@ -59,6 +59,8 @@ type bundleLine struct {
 	Tenant  *bundleTenant   `json:"tenant,omitempty"`
 	Circuit *bundleCircuit  `json:"circuit,omitempty"` // of the tenant before it
 	Other   *bundleCircuit  `json:"other,omitempty"`
+	Measure *Measure        `json:"measure,omitempty"` // without its series
+	Series  *bundleSeries   `json:"series,omitempty"`  // of the measure before it
 	Judged  json.RawMessage `json:"judged,omitempty"`
 	End     *bundleEnd      `json:"end,omitempty"`
 }
@@ -100,6 +102,13 @@ type bundleCircuit struct {
 	HC              column `json:"hc"`
 	WindowRequests  column `json:"wr"`
 	WindowFailures  column `json:"wf"`
+}
+
+// bundleSeries is one series of a measure, by column.
+type bundleSeries struct {
+	MeasureSeries
+	T times  `json:"t"`
+	V column `json:"v"`
 }
 
 // bundleEnd is the last line: without it the file is cut off, and its digest is
@@ -156,6 +165,15 @@ func WriteBundle(out io.Writer, b *Bundle) (digest string, err error) {
 	}
 	for i := range ev.Others {
 		w.line(bundleLine{Other: packCircuit(&ev.Others[i])})
+	}
+	for i := range ev.Measures {
+		m := ev.Measures[i]
+		series := m.Series
+		m.Series = nil
+		w.line(bundleLine{Measure: &m})
+		for j := range series {
+			w.line(bundleLine{Series: &bundleSeries{series[j], series[j].Times, series[j].Values}})
+		}
 	}
 	if len(b.Judged) > 0 {
 		w.line(bundleLine{Judged: b.Judged})

@@ -47,7 +47,7 @@ func drawBundle(t *rapid.T) *evidence.Bundle {
 		Skew: evidence.Skew{Measured: true, Ahead: time.Second, Within: time.Millisecond}, Present: []string{"router_circuit_breaker_events_total"},
 		Doubles: []evidence.Double{}, Windows: []evidence.Interval{{From: utc(1), To: utc(2)}}, Queries: []evidence.Query{{Name: "outcomes", Warnings: []string{"w\n"}}},
 		Gaps: []evidence.Gap{{Interval: evidence.Interval{From: utc(3), To: utc(9)}, Reason: "r"}}, OtherTenants: 3,
-		Tenants: []evidence.Tenant{}, Others: []evidence.Circuit{}, Nodes: []evidence.Node{}}
+		Tenants: []evidence.Tenant{}, Others: []evidence.Circuit{}, Nodes: []evidence.Node{}, Measures: []evidence.Measure{}}
 	for i := range rapid.IntRange(0, 3).Draw(t, "tenants") {
 		id := fmt.Sprintf("t-%d", i)
 		et := evidence.Tenant{ID: id, Since: utc(1_770_050_000_000), Baseline: evidence.Interval{From: utc(1), To: utc(2)},
@@ -58,6 +58,18 @@ func drawBundle(t *rapid.T) *evidence.Bundle {
 		ev.Tenants = append(ev.Tenants, et)
 	}
 	ev.Others = append(ev.Others, drawCircuit(t, "t-other"))
+	for i := range rapid.IntRange(0, 2).Draw(t, "measures") {
+		m := evidence.Measure{Name: fmt.Sprintf("stability/%d", i), Expr: "x", Step: time.Minute, Series: []evidence.MeasureSeries{}, Refused: rapid.SampledFrom([]string{"", "no"}).Draw(t, "refused")}
+		for range rapid.IntRange(0, 2).Draw(t, "series") {
+			s := evidence.MeasureSeries{Tenant: "t-0", Provider: "openai", Labels: "{a=\"b\"}", NotNumbers: 1, Times: []int64{}, Values: []float64{}}
+			for j := range rapid.IntRange(0, 5).Draw(t, "values") {
+				s.Times = append(s.Times, 1_770_000_000_000+int64(j)*60_000)
+				s.Values = append(s.Values, rapid.Float64Range(-10, 1e9).Draw(t, "value"))
+			}
+			m.Series = append(m.Series, s)
+		}
+		ev.Measures = append(ev.Measures, m)
+	}
 	ev.Nodes = append(ev.Nodes, evidence.Node{Name: "router/n1", Scrapes: []int64{5, 65, 127, 128}, First: 5, Last: 128, Restarts: []int64{127}})
 	return &evidence.Bundle{Version: "v1", Environment: "PROD", Rollout: "r", Asked: json.RawMessage(`{"phase":1}`), Judged: json.RawMessage(`{"verdict":"pass","text":"<a&b>"}`), Evidence: ev}
 }

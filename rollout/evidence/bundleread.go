@@ -55,7 +55,7 @@ func ReadBundle(in io.Reader) (b *Bundle, digest string, err error) {
 	if err != nil {
 		return nil, "", &BundleError{Err: fmt.Errorf("not a bundle: %w", err)}
 	}
-	r := &bundleReader{b: &Bundle{Evidence: &Evidence{Tenants: []Tenant{}, Others: []Circuit{}, Nodes: []Node{}}}}
+	r := &bundleReader{b: &Bundle{Evidence: &Evidence{Tenants: []Tenant{}, Others: []Circuit{}, Nodes: []Node{}, Measures: []Measure{}}}}
 	sc := bufio.NewScanner(io.LimitReader(zip, maxBundleBytes))
 	sc.Buffer(make([]byte, 0, 1<<16), maxBundleLine)
 	hash := sha256.New()
@@ -131,6 +131,12 @@ func (r *bundleReader) line(n int, line []byte) (*bundleEnd, error) {
 		c, err := r.circuit(l.Other)
 		ev.Others = append(ev.Others, c)
 		return nil, err
+	case l.Measure != nil:
+		l.Measure.Series = []MeasureSeries{}
+		ev.Measures = append(ev.Measures, *l.Measure)
+		return nil, r.check(l.Measure.Name, l.Measure.Refused)
+	case l.Series != nil:
+		return nil, r.series(l.Series)
 	}
 	return nil, errors.New("an empty line")
 }
@@ -184,6 +190,23 @@ func (r *bundleReader) check(names ...string) error {
 		return errors.New("more than a bundle may hold")
 	}
 	return nil
+}
+
+// series adds a series to the last measure.
+func (r *bundleReader) series(p *bundleSeries) error {
+	ev := r.b.Evidence
+	k := len(ev.Measures) - 1
+	if k < 0 {
+		return errors.New("a series without its measure")
+	}
+	r.counts += len(p.T)
+	if err := p.V.fits(len(p.T)); err != nil {
+		return err
+	}
+	s := p.MeasureSeries
+	s.Times, s.Values = p.T, p.V
+	ev.Measures[k].Series = append(ev.Measures[k].Series, s)
+	return r.check(s.Tenant, s.Provider, s.Labels)
 }
 
 func (r *bundleReader) circuit(p *bundleCircuit) (Circuit, error) {

@@ -12,6 +12,9 @@ type Containment struct {
 	// those that no probe explains.
 	FailFast float64 `json:"failFast"`
 	Outcomes float64 `json:"outcomes"`
+	// FailFastMost and OutcomesMost may have been counted in it at most.
+	FailFastMost float64 `json:"failFastMost"`
+	OutcomesMost float64 `json:"outcomesMost"`
 	// Lower and Upper bound the share, 0 to 1.
 	Lower float64 `json:"lower"`
 	Upper float64 `json:"upper"`
@@ -42,8 +45,8 @@ func (ep *Episode) Containment(c *Circuit, cfg Config, since, at time.Time) Cont
 		probesLeast++
 	}
 	probesMost := most.OH * float64(max(cfg.HalfOpenMaxCalls, 1))
-	k := Containment{FailFast: least.FailFast, Outcomes: max(0, least.Outcomes()-probesMost)}
 	outside := max(0, most.Outcomes()-probesLeast)
+	k := Containment{FailFast: least.FailFast, Outcomes: max(0, least.Outcomes()-probesMost), FailFastMost: most.FailFast, OutcomesMost: outside}
 	if most.FailFast+outside <= 0 {
 		return k
 	}

@@ -103,6 +103,9 @@ func (k *checker) opens() {
 		if opened > 0 && exportsWindow && !k.windowGrows(i, a.WindowRequests) {
 			k.found(b.T, "a closed to open transition without growth of window_requests_total")
 		}
+		if wr, wf, bad := k.madeByAnother(i); bad {
+			k.found(b.T, "opened at %.0f failed of %.0f in its window, which this config does not: another config, or a changed router", wf, wr)
+		}
 		if opened+reopened+closed <= 0 {
 			continue
 		}
@@ -113,8 +116,13 @@ func (k *checker) opens() {
 		if opened+reopened > most.Failure+0.5 {
 			k.found(b.T, "%.0f opens and only %.0f failures around them", opened+reopened, most.Failure)
 		}
-		if closed > 0 && most.Success < 0.5 {
+		if closed <= 0 {
+			continue
+		}
+		if most.Success < 0.5 {
 			k.found(b.T, "a half-open to closed transition without a success")
+		} else if n, bad := k.closedTooSoon(i, closed); bad {
+			k.found(b.T, "closed %.0f times on at most %.0f successes: success_threshold is %d", closed, n, k.cfg.SuccessThreshold)
 		}
 	}
 }
@@ -150,20 +158,120 @@ func (k *checker) flows() {
 			continue
 		}
 		f, s, ff := b.Failure-a.Failure, b.Success-a.Success, b.FailFast-a.FailFast
-		short := b.At().Sub(a.At()) <= k.interval*3/2
 		switch {
 		case st == closedState && ff > 0 && !quiet:
 			quiet = true
 			k.found(b.T, "fail_fast was counted while the transitions say closed")
-		case st == closedState && short && k.cfg.FailureThreshold > 0 && f > float64(k.cfg.FailureThreshold) &&
-			f > float64(k.cfg.FailureThreshold-1)*(s+1):
-			k.found(b.T, "%.0f failures and %.0f successes in a closed scrape, and no open: failure_threshold is %d", f, s, k.cfg.FailureThreshold)
+		case st == closedState && k.mustOpen(a, b):
+			k.found(b.T, "%.0f failures and %.0f successes on a closed circuit from %s to %s UTC, and no open: the breaker opens on that", f, s,
+				a.At().Format("15:04:05"), b.At().Format("15:04:05"))
+		case st == openState && ff > 0 && k.overdue(a):
+			k.found(b.T, "open, asked and denied for longer than timeout_ms of %d and two scrapes, and no probe: the router runs another timeout", k.cfg.TimeoutMS)
+			return
 		case st == halfOpenState && f > 0:
 			k.found(b.T, "half-open, a failure was counted, and it did not open")
 		case st == halfOpenState && k.cfg.SuccessThreshold > 0 && s >= float64(k.cfg.SuccessThreshold):
 			k.found(b.T, "half-open, %.0f successes were counted, and it did not close: success_threshold is %d", s, k.cfg.SuccessThreshold)
 		}
 	}
+}
+
+// The router's own config of a circuit that was never configured (ROUTER.md §1). A
+// circuit that no request has asked since enabling still has it, so that a rule
+// must hold under both.
+const (
+	defaultFailures = 5
+	defaultRate     = 0.5
+	defaultWindow   = time.Minute
+)
+
+// mustOpen: what was counted between two scrapes cannot have left a closed circuit
+// closed, under its config and under the router's own. Either some failure_threshold
+// failures followed each other: s successes part at most s+1 runs. Or the share in
+// some window reached error_rate_threshold: all failures lie in windows that end at
+// a failure and do not overlap, and the first of them reaches back by one window.
+func (k *checker) mustOpen(a, b *Outcome) bool {
+	f, s := b.Failure-a.Failure, b.Success-a.Success
+	if f < 1 {
+		return false
+	}
+	if run := float64(max(k.cfg.FailureThreshold, defaultFailures)); f > (run-1)*(s+1) {
+		return true
+	}
+	rate := max(k.cfg.ErrorRateThreshold, defaultRate)
+	if rate > 1 {
+		return false
+	}
+	window := max(time.Duration(k.cfg.WindowSeconds)*time.Second, defaultWindow)
+	_, before := k.c.Between(a.At().Add(-window), a.At())
+	return before.OK && f >= rate*(f+s+before.Outcomes())
+}
+
+// possible: an open of exactly these window totals is one that the config makes. A
+// run of failures is in the window, or the window holds nothing but failures.
+func (k *checker) possible(wr, wf float64) bool {
+	if k.cfg.LatencyThresholdMS > 0 || wr <= 0 || wf >= wr {
+		return true
+	}
+	return wf >= float64(k.cfg.FailureThreshold) || wf/wr >= k.cfg.ErrorRateThreshold-1e-9
+}
+
+// madeByAnother: a single open between two scrapes has window totals that the config
+// cannot have opened on, though the circuit was asked since enabling, so that it has
+// that config.
+func (k *checker) madeByAnother(i int) (wr, wf float64, bad bool) {
+	a, b := &k.c.Transitions[i-1], &k.c.Transitions[i]
+	if k.cfg.FailureThreshold <= 0 || b.CO-a.CO != 1 || b.HC != a.HC || i+1 >= len(k.c.Transitions) {
+		return 0, 0, false
+	}
+	next := &k.c.Transitions[i+1] // totals may come a scrape late
+	if next.Epoch != b.Epoch || next.CO != b.CO || next.HC != b.HC {
+		return 0, 0, false
+	}
+	wr, wf = next.WindowRequests-a.WindowRequests, next.WindowFailures-a.WindowFailures
+	if k.possible(wr, wf) {
+		return 0, 0, false
+	}
+	asked := k.c.Delta(k.since, a.At())
+	return wr, wf, asked.OK && asked.Restarts == 0 && asked.OH+asked.FailFast > 0
+}
+
+// closedTooSoon: at transition i the circuit closed, and since it was last seen not
+// half-open fewer successes were counted than success_threshold asks for, for each
+// close. One may come from before: the success that makes a circuit counts until a
+// transition uses it. It was half-open, so that a request had asked it, and it has the
+// config.
+func (k *checker) closedTooSoon(i int, closed float64) (n float64, bad bool) {
+	xs := k.c.Transitions
+	j := i - 1
+	for j > 0 && xs[j].Epoch == xs[i].Epoch && halfOpen(&xs[j]) {
+		j--
+	}
+	if xs[j].Epoch != xs[i].Epoch || xs[j].At().Before(k.since) {
+		return 0, false
+	}
+	_, most := k.c.Between(xs[j].At().Add(-k.interval), xs[i].At().Add(k.interval))
+	return most.Success, most.OK && most.Success < closed*float64(k.cfg.SuccessThreshold)-1.5
+}
+
+// overdue: at outcome a the circuit had been open for longer than its timeout and two
+// scrapes, so that the next request is a probe. A denied request asks it, so that it has
+// the config.
+func (k *checker) overdue(a *Outcome) bool {
+	xs := k.c.Transitions
+	i := k.c.transitionUpto(a.T)
+	if i < 0 {
+		return false
+	}
+	now := &xs[i]
+	for i > 0 && xs[i-1].Epoch == now.Epoch && xs[i-1].CO == now.CO && xs[i-1].OH == now.OH && xs[i-1].HO == now.HO && xs[i-1].HC == now.HC {
+		i--
+	}
+	since := xs[i].At()
+	if since.Before(k.since) {
+		since = k.since
+	}
+	return a.At().Sub(since) > time.Duration(k.cfg.TimeoutMS)*time.Millisecond+2*k.interval
 }
 
 type circuitState int

@@ -41,6 +41,8 @@ type Evidence struct {
 	Dialect Dialect
 	// Skew is how far the server's clock is from that of cbops.
 	Skew Skew
+	// Measures are what the deployment's own queries answered, sorted by name.
+	Measures []Measure
 	// Present lists the metric names found for the judged tenants, by their
 	// canonical names, sorted.
 	Present []string
@@ -62,6 +64,12 @@ type Dialect struct {
 	// Problems are what could not be decided, or contradicts the plan: which series
 	// are the router's is then not known.
 	Problems []string `json:"problems"`
+	// Metrics (by the router's name, without prefix) and Labels are the names in use
+	// that are not the router's; Matchers stand on every selector. With them a query
+	// can be worded that the server understands.
+	Metrics  map[string]string `json:"metrics,omitempty"`
+	Labels   map[string]string `json:"labels,omitempty"`
+	Matchers []string          `json:"matchers,omitempty"`
 }
 
 // The kinds of dialect.
@@ -260,6 +268,7 @@ func (e *Evidence) Clone(k int) *Evidence {
 	c.Others = append([]Circuit{}, e.Others...)
 	c.Windows = append([]Interval{}, e.Windows...)
 	c.Nodes = append([]Node{}, e.Nodes...)
+	c.Measures = append([]Measure{}, e.Measures...)
 	c.Present = append([]string{}, e.Present...)
 	c.Queries = append([]Query{}, e.Queries...)
 	c.Gaps = append([]Gap{}, e.Gaps...)

@@ -13,6 +13,7 @@ package gather
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -54,6 +55,8 @@ type Request struct {
 	Skew evidence.Skew
 	// Resets are resets by remote call that are known; metrics do not show them.
 	Resets []Reset
+	// Measures are the deployment's own queries.
+	Measures []MeasureQuery
 	// Limits bound what is read; the zero value is for a large fleet.
 	Limits Limits
 	// Progress is told what is being read; may be nil.
@@ -128,6 +131,12 @@ func Gather(ctx context.Context, src Source, req Request) (*evidence.Evidence, e
 	if err := g.readOthers(ctx); err != nil {
 		return nil, fmt.Errorf("reading other tenants: %w", err)
 	}
+	if len(req.Measures) > 0 {
+		g.progress("reading the plan's queries")
+		if err := g.readMeasures(ctx); err != nil {
+			return nil, err
+		}
+	}
 	g.sortGaps()
 	return g.ev, nil
 }
@@ -144,7 +153,7 @@ func newGatherer(src Source, req Request) *gatherer {
 	}
 	g := &gatherer{src: src, req: req, d: req.Dialect, ev: &evidence.Evidence{
 		At: req.At.UTC(), Tenants: []evidence.Tenant{}, Others: []evidence.Circuit{}, Windows: []evidence.Interval{},
-		Nodes: []evidence.Node{}, Doubles: []evidence.Double{}, Present: []string{}, Queries: []evidence.Query{}, Gaps: []evidence.Gap{},
+		Nodes: []evidence.Node{}, Doubles: []evidence.Double{}, Present: []string{}, Measures: []evidence.Measure{}, Queries: []evidence.Query{}, Gaps: []evidence.Gap{},
 		Elastic: req.Elastic, Skew: req.Skew, Dialect: DialectOf(req.Dialect, req.DialectProblems),
 	}}
 	for i, t := range req.Tenants {
@@ -162,6 +171,12 @@ func newGatherer(src Source, req Request) *gatherer {
 // DialectOf is what evidence keeps of a dialect.
 func DialectOf(d promquery.Dialect, problems []promquery.Problem) evidence.Dialect {
 	out := evidence.Dialect{Kind: d.Kind, Renames: append([]string{}, d.Renames...), Aggregated: d.Aggregated, Problems: []string{}}
+	if len(d.Metrics) > 0 {
+		out.Metrics = maps.Clone(d.Metrics)
+	}
+	if len(d.Labels) > 0 {
+		out.Labels = maps.Clone(d.Labels)
+	}
 	for _, p := range problems {
 		text := p.Text
 		if p.Setting != "" {

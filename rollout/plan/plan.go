@@ -18,6 +18,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/cbops/cbops/internal/fault"
+	"github.com/cbops/cbops/rollout/criteria"
 )
 
 // Name is the file a plan is looked for under.
@@ -38,6 +39,7 @@ type Plan struct {
 	Tenants     map[string]Tenant
 	Phases      map[int]Phase
 	Criteria    Criteria
+	Queries     Queries
 }
 
 // Tenant is what is known of a tenant.
@@ -45,15 +47,6 @@ type Tenant struct {
 	Owner    string
 	Critical bool
 }
-
-// Phase is one phase of the rollout.
-type Phase struct {
-	Tenants  []string
-	Policies []string
-}
-
-// Criteria are the margins that may be set.
-type Criteria struct{ MinOutcomesPerDay int }
 
 // Problem is one thing that is wrong with a plan.
 type Problem struct {
@@ -138,7 +131,7 @@ func Parse(path string, raw []byte) (*Plan, []Problem, error) {
 	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return nil, nil, fault.New(fault.Usage, "%s: more than one YAML document: a plan is one", path)
 	}
-	p := &Plan{Path: path, Dir: dirOf(path), Router: newRouter(), Tenants: map[string]Tenant{}, Phases: map[int]Phase{}}
+	p := &Plan{Path: path, Dir: dirOf(path), Router: newRouter(), Tenants: map[string]Tenant{}, Phases: map[int]Phase{}, Criteria: defaultCriteria()}
 	r := &reader{}
 	r.plan(doc.Content[0], p)
 	return p, r.problems, nil
@@ -177,7 +170,7 @@ func (r *reader) fields(n *yaml.Node, where string, known map[string]func(*yaml.
 			continue
 		}
 		hint := ""
-		best := 3
+		best := min(3, len(k.Value)) // of a short key nothing would be left
 		for name := range known {
 			if d := levenshtein.Distance(k.Value, name, nil); len(k.Value) < 64 && (d < best || d == best && hint > name) {
 				best, hint = d, name
@@ -202,7 +195,11 @@ func (r *reader) plan(n *yaml.Node, p *Plan) {
 		"tenants":     func(n *yaml.Node) { r.tenants(n, p) },
 		"phases":      func(n *yaml.Node) { r.phases(n, p) },
 		"criteria":    func(n *yaml.Node) { r.criteria(n, p) },
+		"queries":     func(n *yaml.Node) { r.queries(n, &p.Queries) },
 	})
+	for _, l := range p.Queries.loose {
+		r.meant(l.n, &p.Criteria, criteria.SettingStability+l.name)
+	}
 	if version != "cbops/v1" {
 		r.bad(n, "", "apiVersion is %q, this cbops reads \"cbops/v1\"", version)
 	}
@@ -256,33 +253,4 @@ func (r *reader) tenants(n *yaml.Node, p *Plan) {
 		}, "notify")
 		p.Tenants[n.Content[i].Value] = t
 	}
-}
-
-func (r *reader) phases(n *yaml.Node, p *Plan) {
-	if n.Kind != yaml.MappingNode {
-		r.bad(n, "", "phases: want a mapping from 1, 2, 3, 4")
-		return
-	}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		k := n.Content[i]
-		if len(k.Value) != 1 || k.Value < "1" || k.Value > "4" {
-			r.bad(k, "", "phases: %q: the guide has phases 1 to 4", k.Value)
-			continue
-		}
-		var ph Phase
-		r.fields(n.Content[i+1], "phase "+k.Value, map[string]func(*yaml.Node){
-			"tenants": r.list(&ph.Tenants), "policies": r.list(&ph.Policies),
-		})
-		p.Phases[int(k.Value[0]-'0')] = ph
-	}
-}
-
-func (r *reader) criteria(n *yaml.Node, p *Plan) {
-	r.fields(n, "criteria", map[string]func(*yaml.Node){
-		"minOutcomesPerDay": func(n *yaml.Node) {
-			if n.Decode(&p.Criteria.MinOutcomesPerDay) != nil || p.Criteria.MinOutcomesPerDay < 1 {
-				r.bad(n, "", "minOutcomesPerDay: want an integer above 0")
-			}
-		},
-	})
 }

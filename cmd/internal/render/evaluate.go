@@ -16,37 +16,37 @@ type Evaluation struct {
 	Rejudged *Rejudged `json:"rejudged,omitempty"`
 }
 
-// maxRows is how many tenants or episodes are named one by one.
-const maxRows = 10
-
-// Page implements Document: the answer, a line per criterion, and an
-// explanation of each that did not pass.
+// Page implements Document: the answer, a line per criterion, the tenants in a
+// matrix, an explanation of each criterion that did not pass, and what people
+// stated.
 func (e Evaluation) Page() Page {
-	p := Page{
-		Name: "evaluate", Answer: e.answer(), Verdict: MarkOf(e.Verdict, ""), Next: e.Next,
-		Context: e.context(), Notes: e.Rejudged.notes(),
-	}
-	for _, f := range e.Criteria {
-		p.Rows = append(p.Rows, Row{
-			Mark: MarkOf(f.Verdict, f.State), Name: f.ID, Text: e.rowText(f), Detail: details(f),
-		})
-	}
-	unjudged := 0
-	for _, f := range e.Criteria {
-		if f.Verdict == criteria.Pass {
-			continue
-		}
-		if len(f.Tenants) == 0 {
-			unjudged++
-			continue
-		}
-		p.Sections = append(p.Sections, e.section(f))
-	}
-	if unjudged > 0 {
-		p.Notes = append(p.Notes, fmt.Sprintf(
-			"%d criteria are not judged by this version, so no phase can pass yet.", unjudged))
-	}
+	p, sections := e.page()
+	p.Sections = together(sections)
 	return p
+}
+
+// page is a page without its sections, and those.
+func (e Evaluation) page() (Page, []Section) {
+	p := Page{
+		Name: "evaluate", Answer: e.answer(), Verdict: MarkOf(e.Verdict, e.State), Next: e.Next,
+		Context: e.context(), Matrix: e.matrix(), Stated: e.stated(),
+	}
+	var sections []Section
+	for i := range e.Criteria {
+		f := &e.Criteria[i]
+		r := Row{Mark: rowMark(f), Name: f.ID, Text: rowText(f), Notice: rowMark(f) == None || !measured(f) || len(f.LeftOut) > 0}
+		if f.Verdict != criteria.Pass {
+			s := e.section(f)
+			sections = append(sections, s)
+			r.Detail = s.details()
+		}
+		p.Rows = append(p.Rows, r)
+	}
+	p.Notes = append(p.Notes, e.Rejudged.notes()...)
+	for _, n := range e.Notes {
+		p.Notes = append(p.Notes, "note: "+n)
+	}
+	return p, sections
 }
 
 // MarkOf is the mark of a verdict.
@@ -65,41 +65,107 @@ func MarkOf(v criteria.Verdict, s criteria.State) Mark {
 	return Wait
 }
 
-func (e Evaluation) answer() string {
-	count := map[criteria.Verdict]int{}
-	for _, f := range e.Criteria {
-		count[f.Verdict]++
+// rowMark: what does not count has no mark, so that no format calls it an error.
+func rowMark(f *criteria.Finding) Mark {
+	if f.Verdict != criteria.Pass && !f.Counts() {
+		return None
 	}
-	n := len(e.Criteria)
+	return MarkOf(f.Verdict, f.State)
+}
+
+func (e Evaluation) answer() string {
+	count := map[string]int{}
+	n, waived := 0, 0
+	for i := range e.Criteria {
+		f := &e.Criteria[i]
+		if f.Waived != nil {
+			waived++
+		}
+		if !f.Counts() {
+			continue
+		}
+		n++
+		switch {
+		case f.Verdict == criteria.Inconclusive && f.State == criteria.Waiting:
+			count["waiting"]++
+		case f.Verdict == criteria.Inconclusive:
+			count["stuck"]++
+		default:
+			count[string(f.Verdict)]++
+		}
+	}
+	less := ""
+	if waived > 0 {
+		less = fmt.Sprintf("; %d waived", waived)
+	}
 	if e.Verdict == criteria.Pass {
 		if e.Partial {
-			return fmt.Sprintf("%d of %d criteria asked for pass; partial: no phase passes on a subset.", n, n)
+			return fmt.Sprintf("%d of %d criteria asked for pass%s; partial: no phase passes on a subset.", n, n, less)
 		}
-		return fmt.Sprintf("Phase %d can advance: %d of %d criteria pass.", e.Phase, n, n)
+		return fmt.Sprintf("Phase %d can advance: %d of %d criteria pass%s.", e.Phase, n, n, less)
+	}
+	if n == 0 {
+		return fmt.Sprintf("Phase %d cannot advance: nothing that counts was judged%s.", e.Phase, less)
 	}
 	var parts []string
-	add := func(v criteria.Verdict, one, many string) {
-		if c := count[v]; c > 0 {
-			word := many
-			if c == 1 {
-				word = one
-			}
-			if len(parts) == 0 {
-				word = fmt.Sprintf("%d of %d criteria %s", c, n, strings.TrimPrefix(word, " "))
-			} else {
-				word = fmt.Sprintf("%d %s", c, word)
-			}
-			parts = append(parts, word)
+	for _, x := range []struct{ key, one, many string }{
+		{"fail", "fails", "fail"}, {"unmeasurable", "is not measurable", "are not measurable"},
+		{"stuck", "is stuck", "are stuck"}, {"waiting", "waits", "wait"},
+	} {
+		c := count[x.key]
+		if c == 0 {
+			continue
 		}
+		word := x.many
+		if c == 1 {
+			word = x.one
+		}
+		part := fmt.Sprintf("%d %s", c, word)
+		if len(parts) == 0 {
+			part = fmt.Sprintf("%d of %d criteria %s", c, n, word)
+		}
+		if x.key == "waiting" {
+			if left := e.left(); left != "" {
+				part += " " + left
+			}
+		}
+		parts = append(parts, part)
 	}
-	add(criteria.Fail, "fails", "fail")
-	add(criteria.Unmeasurable, "is not measurable", "are not measurable")
-	add(criteria.Inconclusive, "is undecided", "are undecided")
 	lead := fmt.Sprintf("Phase %d cannot advance: ", e.Phase)
 	if e.Partial {
 		lead = fmt.Sprintf("Phase %d, partial: ", e.Phase)
 	}
-	return lead + strings.Join(parts, ", ") + "."
+	return lead + strings.Join(parts, ", ") + less + "."
+}
+
+// left is how long the waiting criteria wait at least.
+func (e Evaluation) left() string {
+	var last time.Time
+	for i := range e.Criteria {
+		if f := &e.Criteria[i]; f.Counts() && f.State == criteria.Waiting && f.ETA != nil && f.ETA.After(last) {
+			last = *f.ETA
+		}
+	}
+	if last.IsZero() {
+		return ""
+	}
+	return about(last.Sub(e.At))
+}
+
+// about rounds a time that is left up.
+func about(d time.Duration) string {
+	switch days := int((d + 24*time.Hour - 1) / (24 * time.Hour)); {
+	case d < time.Hour:
+		return "less than an hour"
+	case d <= 24*time.Hour:
+		h := int((d + time.Hour - 1) / time.Hour)
+		if h == 1 {
+			return "about an hour"
+		}
+		return fmt.Sprintf("about %d hours", h)
+	default:
+		return fmt.Sprintf("about %d days", days)
+	}
 }
 
 func (e Evaluation) context() string {
@@ -121,100 +187,65 @@ func span(from, to time.Time) string {
 	return from.UTC().Format(f) + " to " + to.UTC().Format(f) + " UTC"
 }
 
-func (e Evaluation) rowText(f criteria.Finding) string {
+func rowText(f *criteria.Finding) string {
 	text := f.Summary
-	switch {
-	case f.Verdict == criteria.Inconclusive && f.State != "" && len(f.Tenants) > 0:
-		text = string(f.State) + ": " + text
-	case f.Verdict == criteria.Inconclusive:
-		text = "inconclusive: " + text
-	case f.Broken:
+	if f.Fragile && !strings.HasPrefix(text, "fragile") {
+		text = "fragile: " + text
+	}
+	if f.Broken {
 		text = "broken: " + text
 	}
-	if f.Basis != criteria.Measured && f.Basis != "" {
-		text += " (basis: " + string(f.Basis) + ")"
+	if f.Verdict == criteria.Inconclusive && f.State != "" {
+		text = string(f.State) + ": " + text
+	}
+	switch {
+	case f.Waived != nil:
+		text = fmt.Sprintf("waived until %s (%s): %s", f.Waived.Expires.UTC().Format("2 Jan 2006"), f.Verdict, text)
+	case f.Advisory && f.Verdict != criteria.Pass && f.Verdict != criteria.Fail:
+		text = "advisory in this phase: " + text
+	}
+	if b := bases(f); !measured(f) && (len(b) > 1 || !strings.Contains(text, b[0]+" by")) {
+		text += " (basis: " + strings.Join(b, ", ") + ")"
+	}
+	if n := len(f.LeftOut); n > 0 && f.Waived == nil {
+		var who []string
+		for _, l := range f.LeftOut {
+			who = append(who, l.Tenant)
+		}
+		text += "; left out: " + names(who)
 	}
 	return text
 }
 
-func (e Evaluation) section(f criteria.Finding) Section {
-	s := Section{Mark: MarkOf(f.Verdict, f.State), Title: f.ID + ": " + f.Summary}
-	shown := 0
-	for _, t := range f.Tenants {
-		if t.Verdict == criteria.Pass || shown == maxRows {
-			continue
-		}
-		shown++
-		if len(f.Tenants) > 1 {
-			s.Lines = append(s.Lines, t.Tenant+"  "+string(t.Verdict)+": "+t.Summary)
-		}
-		s.Lines = append(s.Lines, byProvider(t)...)
-		if len(byProvider(t)) == 0 || f.ID != "no-unexpected-opens" {
-			for _, fact := range t.Evidence {
-				s.Lines = append(s.Lines, fact.Text)
-			}
+// bases are what the tenants' verdicts that make up a finding's rest on.
+func bases(f *criteria.Finding) []string {
+	out := []string{}
+	for i := range f.Tenants {
+		t := &f.Tenants[i]
+		if b := string(t.Basis); b != "" && t.Verdict == f.Verdict && !leftOut(f, t.Tenant) && !slices.Contains(out, b) {
+			out = append(out, b)
 		}
 	}
-	if f.ID == "no-unexpected-opens" && f.Verdict == criteria.Fail {
-		s.Lines = append(s.Lines,
-			"Neither the outcomes around these opens, nor failed probes, nor other tenants show a failing provider.")
-		if anyPremature(f) {
-			s.Lines = append(s.Lines,
-				"The router has no minimum volume: one failure in an empty window is 100 %, whatever failure_threshold says.")
-		}
+	if len(out) == 0 && f.Basis != "" {
+		out = append(out, string(f.Basis))
 	}
-	if f.Needs != "" {
-		s.Hints = append(s.Hints, "needs "+f.Needs)
-	}
-	return s
+	return out
 }
 
-// byProvider counts a tenant's unexpected opens per provider, with an example.
-func byProvider(t criteria.TenantFinding) []string {
-	type tally struct {
-		n     int
-		first criteria.EpisodeFinding
-	}
-	seen := map[string]*tally{}
-	var names []string
-	for _, e := range t.Episodes {
-		if e.Expected == nil || *e.Expected {
-			continue
-		}
-		if seen[e.Provider] == nil {
-			seen[e.Provider] = &tally{first: e}
-			names = append(names, e.Provider)
-		}
-		seen[e.Provider].n++
-	}
-	slices.Sort(names)
-	var lines []string
-	for _, n := range names {
-		x := seen[n]
-		lines = append(lines, fmt.Sprintf("%-10s %4d   %s, e.g. %s UTC", n, x.n, x.first.Reason,
-			x.first.OpenedTo.UTC().Format("2 Jan 15:04:05")))
-	}
-	return lines
+// measured reports whether a finding rests on metrics alone.
+func measured(f *criteria.Finding) bool {
+	b := bases(f)
+	return len(b) == 0 || len(b) == 1 && b[0] == string(criteria.Measured)
 }
 
-func anyPremature(f criteria.Finding) bool {
-	for _, t := range f.Tenants {
-		for _, e := range t.Episodes {
-			if e.Premature && e.Expected != nil && !*e.Expected {
-				return true
-			}
-		}
+// names lists a few, and how many more there are.
+func names(who []string) string {
+	if len(who) > 4 {
+		return fmt.Sprintf("%s and %d more", strings.Join(who[:3], ", "), len(who)-3)
 	}
-	return false
+	return strings.Join(who, ", ")
 }
 
-func details(f criteria.Finding) []string {
-	var d []string
-	for _, fact := range f.Evidence {
-		d = append(d, fact.Text)
-	}
-	if f.Needs != "" {
-		d = append(d, "needs: "+f.Needs)
-	}
-	return d
+func leftOut(f *criteria.Finding, tenant string) bool {
+	return slices.ContainsFunc(f.LeftOut, func(l criteria.LeftOut) bool { return l.Tenant == tenant })
 }

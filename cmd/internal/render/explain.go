@@ -3,15 +3,12 @@ package render
 import (
 	"fmt"
 	"slices"
-	"strings"
-	"time"
 
 	"github.com/cbops/cbops/rollout/criteria"
-	"github.com/cbops/cbops/rollout/evidence"
 )
 
 // Explanation is the answer of `cbops evaluate --explain`: the evaluation with
-// every episode and query. Criterion is an id, or "all".
+// every fact, episode and query. Criterion is an id, or "all".
 type Explanation struct {
 	Evaluation
 	Criterion string `json:"-"`
@@ -19,86 +16,62 @@ type Explanation struct {
 
 // Page implements Document.
 func (x Explanation) Page() Page {
-	p := x.Evaluation.Page()
-	if x.Criterion != "all" {
-		p.Sections = slices.DeleteFunc(p.Sections, func(s Section) bool {
-			return len(s.Title) < len(x.Criterion) || s.Title[:len(x.Criterion)] != x.Criterion
-		})
-	}
-	for _, f := range x.Criteria {
-		if x.Criterion != "all" && f.ID != x.Criterion || len(f.Tenants) == 0 {
+	p, sections := x.page()
+	asked := func(id string) bool { return x.Criterion == "all" || x.Criterion == id }
+	p.Sections = slices.DeleteFunc(sections, func(s Section) bool { return !asked(s.Title) })
+	names := []string{}
+	for i := range x.Criteria {
+		f := &x.Criteria[i]
+		if !asked(f.ID) {
 			continue
 		}
-		s := Section{Title: f.ID + ", every episode"}
-		for _, t := range f.Tenants {
-			for _, e := range t.Episodes {
-				s.Lines = append(s.Lines, fmt.Sprintf("%s %s %s  %s UTC  %s", t.Tenant, e.Provider, e.Node,
-					e.OpenedTo.UTC().Format("2 Jan 15:04:05"), episodeText(e)))
-			}
-		}
-		if len(s.Lines) == 0 {
-			s.Lines = append(s.Lines, "none")
-		}
-		if len(f.Counterexamples) > 0 {
-			s.Lines = append(s.Lines, fmt.Sprintf("counterexamples tried on this evidence: %q", f.Counterexamples))
-		}
-		p.Sections = append(p.Sections, s)
+		names = append(names, f.Queries...)
+		p.Sections = append(p.Sections, everything(f))
 	}
 	q := Section{Title: "queries"}
-	for _, x := range x.Queries {
-		q.Lines = append(q.Lines, queryLines(x)...)
+	for _, y := range x.Queries {
+		if x.Criterion != "all" && !slices.Contains(names, y.Name) {
+			continue
+		}
+		q.Lines = append(q.Lines, fmt.Sprintf("%s  %s  %s, %d series, %d samples, %d bytes",
+			y.Name, y.Expr, span(y.From, y.To), y.Series, y.Samples, y.Bytes))
+		for _, w := range y.Warnings {
+			q.Lines = append(q.Lines, "  the server warned: "+w)
+		}
+	}
+	if len(q.Lines) == 0 {
+		q.Lines = append(q.Lines, "none: it reads no metrics")
 	}
 	p.Sections = append(p.Sections, q)
 	return p
 }
 
-// maxExpr is how much of an expression is shown; JSON has all of it.
-const maxExpr = 400
-
-// queryLines show a question: what for, over which time, what it cost the server, how
-// much came back, and what to paste.
-func queryLines(q evidence.Query) []string {
-	step := "every scrape"
-	if q.Step > 0 {
-		step = "every " + shortDuration(q.Step)
+// everything is all that a finding rests on.
+func everything(f *criteria.Finding) Section {
+	s := Section{Title: f.ID + ", in full"}
+	s.Lines = append(s.Lines, "the guide: "+f.Guide)
+	for _, t := range f.Tenants {
+		if t.Tenant != "" {
+			s.Lines = append(s.Lines, fmt.Sprintf("%s  %s: %s", t.Tenant, t.Verdict, t.Summary))
+		}
+		for _, fact := range t.Evidence {
+			if len(t.Episodes) == 0 || fact.From == nil {
+				s.Lines = append(s.Lines, "  "+fact.Text)
+			}
+		}
+		for _, e := range t.Episodes {
+			s.Lines = append(s.Lines, fmt.Sprintf("  %s %s  %s UTC  %s", e.Provider, e.Node,
+				e.OpenedTo.UTC().Format("2 Jan 15:04:05"), episodeText(e)))
+		}
 	}
-	if q.From.Equal(q.To) {
-		step = "at the end"
+	for _, l := range f.LeftOut {
+		s.Lines = append(s.Lines, fmt.Sprintf("%s does not count: %s", l.Tenant, l.Reason))
 	}
-	cost := "cost not told by the server"
-	if q.Cost >= 0 {
-		cost = fmt.Sprintf("%d samples touched", q.Cost)
+	if f.Detectable != "" {
+		s.Lines = append(s.Lines, "smallest effect that would show: "+f.Detectable)
 	}
-	requests := fmt.Sprintf("%d requests", q.Requests)
-	if q.Requests == 1 {
-		requests = "1 request"
-	}
-	if q.Requests > q.Planned {
-		requests += fmt.Sprintf(", %d planned: a limit split it", q.Planned)
-	}
-	expr := q.Expr
-	if len(expr) > maxExpr {
-		expr = strings.ToValidUTF8(expr[:maxExpr], "") + "…"
-	}
-	lines := []string{
-		fmt.Sprintf("%s  %s, %s", q.Name, span(q.From, q.To), step),
-		fmt.Sprintf("  %d series, %d samples, %d bytes; %s; %s; %s", q.Series, q.Samples, q.Bytes, cost, requests, q.Server),
-		"  " + expr,
-	}
-	for _, w := range q.Warnings {
-		lines = append(lines, "  warning: "+w)
-	}
-	return lines
-}
-
-// shortDuration is a duration without its zero parts: 5m, not 5m0s.
-func shortDuration(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
+	if len(f.Counterexamples) > 0 {
+		s.Lines = append(s.Lines, fmt.Sprintf("counterexamples tried on this evidence: %q", f.Counterexamples))
 	}
 	return s
 }

@@ -23,17 +23,31 @@ func junit(p Page) ([]byte, error) {
 		Skipped *message `xml:"skipped,omitempty"`
 		Out     string   `xml:"system-out,omitempty"`
 	}
+	type property struct {
+		Name  string `xml:"name,attr"`
+		Value string `xml:"value,attr"`
+	}
+	type properties struct {
+		Property []property `xml:"property"`
+	}
 	type suite struct {
-		XMLName  xml.Name   `xml:"testsuite"`
-		Name     string     `xml:"name,attr"`
-		Tests    int        `xml:"tests,attr"`
-		Failures int        `xml:"failures,attr"`
-		Errors   int        `xml:"errors,attr"`
-		Skipped  int        `xml:"skipped,attr"`
-		Cases    []testcase `xml:"testcase"`
+		XMLName    xml.Name    `xml:"testsuite"`
+		Name       string      `xml:"name,attr"`
+		Tests      int         `xml:"tests,attr"`
+		Failures   int         `xml:"failures,attr"`
+		Errors     int         `xml:"errors,attr"`
+		Skipped    int         `xml:"skipped,attr"`
+		Properties *properties `xml:"properties,omitempty"`
+		Cases      []testcase  `xml:"testcase"`
 	}
 	name := "cbops." + p.Name
 	s := suite{Name: name, Cases: []testcase{}}
+	if p.Answer != "" && len(p.Rows) > 0 {
+		s.Properties = &properties{Property: []property{{"answer", Clean(p.Answer)}, {"context", Clean(p.Context)}}}
+		for _, l := range p.Stated {
+			s.Properties.Property = append(s.Properties.Property, property{"stated", Clean(l)})
+		}
+	}
 	add := func(mark Mark, title, text string, detail []string, seconds float64) {
 		c := testcase{Class: name, Name: Clean(title), Time: fmt.Sprintf("%.3f", seconds)}
 		m := &message{Message: Clean(text), Body: CleanBlock(strings.Join(detail, "\n"))}

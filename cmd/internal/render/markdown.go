@@ -2,6 +2,7 @@ package render
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -30,7 +31,29 @@ func markdown(p Page, opt Options) string {
 		}
 		b.WriteByte('\n')
 	}
-	for _, s := range p.Sections {
+	if p.Matrix != nil && p.Matrix.Note != "" {
+		fmt.Fprintf(&b, "%s\n\n", escapeMarkdown(Clean(p.Matrix.Note)))
+	}
+	if m := p.Matrix; m != nil && len(m.Columns) > 0 {
+		b.WriteString("| |")
+		for _, c := range m.Columns {
+			b.WriteString(" " + cell(c) + " |")
+		}
+		b.WriteString("\n|---|" + strings.Repeat("---|", len(m.Columns)) + "\n")
+		for _, r := range m.Rows {
+			b.WriteString("| " + cell(r.Name) + " |")
+			for _, k := range r.Marks {
+				b.WriteString(" " + strings.TrimSpace(symbol(k, opt.ASCII)) + " |")
+			}
+			b.WriteByte('\n')
+		}
+		b.WriteByte('\n')
+	}
+	sections := p.Sections
+	if len(p.Stated) > 0 {
+		sections = append(slices.Clone(sections), Section{Title: "stated", Lines: p.Stated})
+	}
+	for _, s := range sections {
 		fmt.Fprintf(&b, "## %s\n\n", escapeMarkdown(Clean(strings.TrimSpace(symbol(s.Mark, opt.ASCII)+" "+s.Title))))
 		for _, l := range s.Lines {
 			fmt.Fprintf(&b, "- %s\n", escapeMarkdown(Clean(strings.TrimSpace(l))))
@@ -39,6 +62,12 @@ func markdown(p Page, opt Options) string {
 			fmt.Fprintf(&b, "- hint: %s\n", escapeMarkdown(Clean(h)))
 		}
 		b.WriteByte('\n')
+		for _, q := range s.Pastes {
+			fmt.Fprintf(&b, "%s: %s\n\n", q.Lead, escapeMarkdown(Clean(q.Shows)))
+			if q.Text != "" {
+				b.WriteString(fence(Clean(q.Text)))
+			}
+		}
 	}
 	if p.Verbatim != "" {
 		b.WriteString(fence(CleanBlock(p.Verbatim)))
@@ -47,7 +76,11 @@ func markdown(p Page, opt Options) string {
 		fmt.Fprintf(&b, "%s\n\n", escapeMarkdown(Clean(n)))
 	}
 	if len(p.Next) > 0 {
-		b.WriteString("Next:\n\n" + fence(CleanBlock(strings.Join(p.Next, "\n"))))
+		next := make([]string, len(p.Next))
+		for i, n := range p.Next {
+			next[i] = Clean(n) // a command is one line, whatever is in it
+		}
+		b.WriteString("Next:\n\n" + fence(strings.Join(next, "\n")))
 	}
 	return b.String()
 }

@@ -41,8 +41,13 @@ type Page struct {
 	// Rows are one line each: the exceptions-first table. They are also the
 	// test cases of JUnit and the checks of GitHub annotations.
 	Rows []Row
+	// Matrix, when set, shows subjects against rows.
+	Matrix *Matrix
 	// Sections explain rows that did not pass.
 	Sections []Section
+	// Stated is what people said that bears on the answer, a line each. It stands in
+	// every format, also in those that show no sections.
+	Stated []string
 	// Notes are lines of their own after the sections.
 	Notes []string
 	// Next are the commands to paste, most likely first.
@@ -63,16 +68,39 @@ type Row struct {
 	Text string
 	// Place is file:line:column where the row speaks of a document, else empty.
 	Place string
-	// Detail is shown in JUnit's failure body and nowhere else.
+	// Detail is shown where there are no sections: in JUnit and in annotations.
 	Detail []string
+	// Notice: it passes in a way that a reader must know of; formats that show only
+	// exceptions show it too.
+	Notice bool
 	// Seconds is the row's duration for JUnit; 0 if not measured.
 	Seconds float64
 }
 
-// Section is a titled block: "✗ no-unexpected-opens: 121 opens have no …".
+// Section is a titled block, under the row that it explains.
 type Section struct {
 	Mark  Mark
 	Title string
 	Lines []string
-	Hints []string
+	// Pastes are there to be copied: they are never wrapped.
+	Pastes []Paste
+	Hints  []string
+}
+
+// Paste is a query or a line of a file, and what it is for. Text is empty where an
+// earlier section has it.
+type Paste struct{ Lead, Shows, Text string }
+
+// Matrix is a table of marks.
+type Matrix struct {
+	// Note stands over it: which columns are left out.
+	Note    string
+	Columns []string
+	Rows    []MatrixRow
+}
+
+// MatrixRow has a mark for each column.
+type MatrixRow struct {
+	Name  string
+	Marks []Mark
 }

@@ -13,7 +13,11 @@ import (
 // wider than the terminal or 80 columns, whichever is less, save what must be
 // pasted whole (commands, verbatim blocks).
 
-const maxWidth = 80
+const (
+	maxWidth = 80
+	// narrowest is the least that a column of words may have.
+	narrowest = 24
+)
 
 // symbols are the marks; the words beside them carry the meaning.
 func symbol(m Mark, ascii bool) string {
@@ -66,9 +70,17 @@ func (p *printer) page(pg Page) {
 		p.gap(pg.Answer != "" || pg.Context != "")
 		p.rows(pg.Rows)
 	}
+	if pg.Matrix != nil {
+		p.gap(true)
+		p.matrix(pg.Matrix)
+	}
 	for _, s := range pg.Sections {
 		p.gap(true)
 		p.section(s)
+	}
+	if len(pg.Stated) > 0 {
+		p.gap(true)
+		p.section(Section{Title: "stated", Lines: pg.Stated})
 	}
 	if pg.Verbatim != "" {
 		p.gap(pg.Answer != "" || len(pg.Rows) > 0)
@@ -108,6 +120,9 @@ func (p *printer) rows(rows []Row) {
 		name = max(name, lipgloss.Width(label(r)))
 	}
 	name = min(name, 28)
+	if p.width < name+6+narrowest {
+		name = 0 // no room beside the names
+	}
 	for _, r := range rows {
 		l := label(r)
 		lead := "  " + p.paint(r.Mark, symbol(r.Mark, p.opt.ASCII), false) + " " + l
@@ -123,6 +138,42 @@ func (p *printer) rows(rows []Row) {
 		}
 		p.paragraph(lead, strings.Repeat(" ", name+6), r.Text, plain)
 	}
+}
+
+// matrix: columns have letters, since names are long; the names stand over it.
+func (p *printer) matrix(m *Matrix) {
+	if m.Note != "" {
+		p.paragraph("  ", "  ", m.Note, plain)
+	}
+	if len(m.Columns) == 0 {
+		return
+	}
+	var legend []string
+	letters := ""
+	for i, c := range m.Columns {
+		letter := string(rune('a' + i))
+		legend = append(legend, letter+" "+c)
+		letters += " " + letter
+	}
+	name := 0
+	for _, r := range m.Rows {
+		name = max(name, lipgloss.Width(r.Name))
+	}
+	p.paragraph("  ", "  ", strings.Join(legend, "  "), plain)
+	p.WriteString("  " + strings.Repeat(" ", name+1) + letters + "\n")
+	for _, r := range m.Rows {
+		line := "  " + Clean(r.Name) + strings.Repeat(" ", name-lipgloss.Width(r.Name)+1)
+		for _, k := range r.Marks {
+			sym := symbol(k, p.opt.ASCII)
+			if k == None {
+				sym = "-"
+			}
+			line += " " + p.paint(k, sym, false)
+		}
+		p.WriteString(line + "\n")
+	}
+	yes, wait, stuck, unknown, no := symbol(Good, p.opt.ASCII), symbol(Wait, p.opt.ASCII), symbol(Stuck, p.opt.ASCII), symbol(Unknown, p.opt.ASCII), symbol(Bad, p.opt.ASCII)
+	p.paragraph("  ", "  ", yes+" passes  "+no+" fails  "+wait+" waits  "+stuck+" stuck  "+unknown+" not measurable  - does not count", p.faint)
 }
 
 func label(r Row) string {
@@ -143,6 +194,12 @@ func (p *printer) section(s Section) {
 	for _, l := range s.Lines {
 		indent := "  " + l[:len(l)-len(strings.TrimLeft(l, " "))]
 		p.paragraph(indent, indent+"  ", strings.TrimLeft(l, " "), plain)
+	}
+	for _, q := range s.Pastes {
+		p.paragraph("  "+q.Lead+": ", "    ", q.Shows, plain)
+		if q.Text != "" {
+			p.WriteString("    " + Clean(q.Text) + "\n")
+		}
 	}
 	for _, h := range s.Hints {
 		p.paragraph("  hint: ", "        ", h, plain)
