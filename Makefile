@@ -36,7 +36,7 @@ soak: prometheus ## the long versions: fuzzing and repeated tests
 	$(GO) test -run xxx -fuzz FuzzParse -fuzztime 1m -fuzzminimizetime 10x ./breaker/live
 	$(GO) test -run xxx -fuzz FuzzParseFile -fuzztime 1m -fuzzminimizetime 10x ./rollout/lab
 	$(GO) test -run TestModel -rapid.checks 50000 ./breaker
-	CBOPS_SOAK=4 $(GO) test -run 'TestCalibration|TestStatedVolumes|TestFamilyWise' -timeout 4h -v ./rollout/criteria
+	CBOPS_SOAK=4 $(GO) test -run 'TestCalibration|TestStatedVolumes|TestFamilyWise|TestNoMutationSurvives' -timeout 4h -v ./rollout/criteria
 	$(GO) test -race -count 5 ./...
 
 lint: $(BIN)/golangci-lint ## gofmt, go vet and golangci-lint
