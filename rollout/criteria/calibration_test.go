@@ -274,7 +274,7 @@ func stated() []volume {
 
 // inNewBursts: a rise that comes in bursts a tenant without errors never had; a bake of
 // a few days sees few of them (docs/statistics.md, "What it cannot see").
-const inNewBursts = 0.2
+const inNewBursts = 0.3
 
 func rateRows() []row {
 	var rows []row
