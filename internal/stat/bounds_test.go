@@ -56,8 +56,8 @@ func TestSharedBaselineAddsItsError(t *testing.T) {
 	within := Week * 10 * 10 * Week / (Week - 1.0) / (n * n)
 	// 120 slots by themselves; 24 hours of the day with two each of the other 48, from
 	// five days.
-	alone := 120 * math.Pow(100/n, 2) / 100
-	pooled := 24 * math.Pow(200/n, 2) / 500
+	alone := 120 * (100 / n) * (100 / n) / 100
+	pooled := 24 * (200 / n) * (200 / n) / 500
 	chance := 0.25*(alone+pooled) + 0.25/n
 	near(t, "standard error", r.SE, math.Sqrt(within+0.25*pooled*max(1, within/chance)), 1e-9)
 }
