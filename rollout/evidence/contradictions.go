@@ -260,7 +260,7 @@ func (k *checker) closedTooSoon(i int, closed float64) (n float64, bad bool) {
 func (k *checker) overdue(a *Outcome) bool {
 	xs := k.c.Transitions
 	i := k.c.transitionUpto(a.T)
-	if i < 0 {
+	if i < 0 || k.cfg.TimeoutMS <= 0 { // a config that is not known
 		return false
 	}
 	now := &xs[i]
