@@ -9,14 +9,10 @@ package history
 
 import (
 	"cmp"
-	"fmt"
 	"hash/fnv"
-	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
-
-	"gonum.org/v1/gonum/stat/distuv"
 
 	"github.com/cbops/cbops/breaker"
 )
@@ -381,62 +377,6 @@ func (s *source) other(not int) int {
 	return last
 }
 
-// split spreads requests over the providers.
-func (s *source) split(n int) []int {
-	out := make([]int, len(s.t.Providers))
-	var left float64
-	for _, p := range s.t.Providers {
-		left += p.Weight
-	}
-	for i, p := range s.t.Providers {
-		if i == len(out)-1 {
-			out[i] = n
-			break
-		}
-		out[i] = s.binomial(n, p.Weight/left)
-		n -= out[i]
-		left -= p.Weight
-	}
-	return out
-}
-
-func (s *source) poisson(mean float64) int {
-	switch {
-	case mean <= 0:
-		return 0
-	case mean > 20:
-		return int(distuv.Poisson{Lambda: mean, Src: s.rng}.Rand())
-	}
-	n := 0
-	for x := s.rng.ExpFloat64(); x < mean; x += s.rng.ExpFloat64() {
-		n++
-	}
-	return n
-}
-
-// binomial counts the hits among n by the gaps between them where they are rare.
-func (s *source) binomial(n int, p float64) int {
-	switch {
-	case n == 0 || p <= 0:
-		return 0
-	case p >= 1:
-		return n
-	case p > 0.25:
-		k := 0
-		for range n {
-			if s.rng.Float64() < p {
-				k++
-			}
-		}
-		return k
-	}
-	k, log := 0, math.Log1p(-p)
-	for i := int(math.Log(1-s.rng.Float64()) / log); i < n; i += 1 + int(math.Log(1-s.rng.Float64())/log) {
-		k++
-	}
-	return k
-}
-
 // calm reports that n requests of which f fail cannot open the circuit in this
 // minute: no failure, or a few among so many that no stretch of a window can be half
 // failures.
@@ -484,96 +424,4 @@ func (c *circuit) catchUp(rng *rand.Rand) {
 	}
 	c.quiet = c.quiet[:0]
 	c.node.mute = false
-}
-
-// scrape looks at a node.
-func (w *World) scrape(n *node, at time.Time) error {
-	blind := w.Blind != nil && w.Blind(n.name, at)
-	up := 1.0
-	if blind {
-		up = 0
-	}
-	if w.Emit != nil {
-		if n.up == nil {
-			n.up = w.Emit(map[string]string{"__name__": "up", "job": "router", "instance": n.name})
-		}
-		if n.up != nil {
-			if err := n.up(at, up); err != nil {
-				return fmt.Errorf("emitting: %w", err)
-			}
-		}
-	}
-	if blind {
-		return nil
-	}
-	ms := at.UnixMilli()
-	n.scrapes = append(n.scrapes, ms)
-	if n.fresh {
-		n.restarts = append(n.restarts, ms)
-		n.fresh = false
-	}
-	for _, k := range n.keys() {
-		c := n.circuits[k]
-		p := c.now
-		p.T, p.Epoch = ms, n.epoch
-		c.points = append(c.points, p)
-		if w.Emit != nil {
-			if err := c.emit(w.Emit, at); err != nil {
-				return fmt.Errorf("emitting: %w", err)
-			}
-		}
-	}
-	return nil
-}
-
-func (n *node) keys() []breaker.Key {
-	if len(n.sorted) == len(n.circuits) {
-		return n.sorted
-	}
-	keys := make([]breaker.Key, 0, len(n.circuits))
-	for k := range n.circuits {
-		keys = append(keys, k)
-	}
-	slices.SortFunc(keys, func(a, b breaker.Key) int {
-		return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Provider, b.Provider))
-	})
-	n.sorted = keys
-	return keys
-}
-
-// emit writes the counters that exist: one that never counted is no series.
-func (c *circuit) emit(to Sink, at time.Time) error {
-	values := [counters]float64{c.now.Success, c.now.Failure, c.now.FailFast, c.now.CO, c.now.OH, c.now.HO, c.now.HC, c.now.WR, c.now.WF}
-	for i, v := range values {
-		if v == 0 {
-			continue
-		}
-		if !c.known[i] {
-			c.series[i], c.known[i] = to(c.labels(i)), true
-		}
-		if c.series[i] == nil {
-			continue
-		}
-		if err := c.series[i](at, v); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// labels are those of a circuit's i-th counter.
-func (c *circuit) labels(i int) map[string]string {
-	l := map[string]string{"job": "router", "instance": c.node.name, "tenant_id": c.key.Tenant, "provider_id": c.key.Provider}
-	switch i {
-	case 0, 1, 2:
-		l["__name__"], l["event_type"] = prefix+"events_total", []string{"success", "failure", "fail_fast"}[i]
-	case 3, 4, 5, 6:
-		x := [][2]string{{"closed", "open"}, {"open", "half_open"}, {"half_open", "open"}, {"half_open", "closed"}}[i-3]
-		l["__name__"], l["from"], l["to"] = prefix+"state_transitions_total", x[0], x[1]
-	case 7:
-		l["__name__"] = prefix + "window_requests_total"
-	default:
-		l["__name__"] = prefix + "window_failures_total"
-	}
-	return l
 }
